@@ -69,7 +69,7 @@ fn module(role: usize, described: usize, answer: Option<&[u8]>) -> Vec<u8> {
     module
 }
 
-/// A manifest with one of everything, each with a name of one letter.
+/// A manifest with one of everything, each with a name of one character.
 fn manifest(at: usize, state_version: u32) -> String {
     let text = "f1.0.0tcel";
     let word = |value: usize| u32::try_from(value).expect("an address").to_le_bytes();

@@ -111,10 +111,10 @@ fn manifest(has_state: bool) -> Vec<u8> {
     lay(&top, &subscription, b"f1.0.0t")
 }
 
-/// Name, who answers, and the answer. The texts are one letter each.
+/// Name, who answers, and the answer. The texts are one character each.
 fn replies() -> Vec<(&'static str, u8, Vec<u8>)> {
-    // Its type, no subject, its content type, no extensions, and a letter as its data.
-    let message = |letter| words(&[TEXTS + letter, 1, 0, 0, 0, TEXTS + 3, 1, 0, 0, TEXTS + 3, 1]);
+    // Its type, no subject, its content type, no extensions, and a character as its data.
+    let message = |text| words(&[TEXTS + text, 1, 0, 0, 0, TEXTS + 3, 1, 0, 0, TEXTS + 3, 1]);
     let question = words(&[0, TEXTS + 2, 1, TEXTS + 3, 1]);
     let texts = b"celx";
     // Ok, decided: a command, no events.

@@ -69,7 +69,7 @@ impl Host {
     /// Says what cannot be opened, read or loaded.
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
         let configurations = settings.configurations();
-        // Hidden, so that it is not taken for a plugin. Whoever can write there can write
+        // Hidden, so that it is not taken for a plugin. A user who can write there can write
         // plugins as well.
         let cache = wasm::CacheSettings::of_host(plugins.join(CACHE));
         let sandbox = wasm::Settings { cache, ..settings.sandbox.clone() };
@@ -209,17 +209,9 @@ impl Host {
         let _batches_stop = self.stop_batches.clone().drop_guard();
         let batches = self.site.batches.clone();
         batches.go_on().await.context("continue the batches")?;
-        let loading = self.loader.run(self.engine.clone(), batches.clone(), stop_loading.clone());
+        let loading = self.loader.run(self.engine.clone(), batches, stop_loading.clone());
         tokio::spawn(loading);
-        let access = Arc::clone(&self.site.access);
-        let tidying = stop_loading.clone();
-        tokio::spawn(async move { tidying.run_until_cancelled(tidy(&access, &batches)).await });
-        let (sampled, sampling) = (Arc::clone(&self.site), stop_loading.clone());
-        tokio::spawn(
-            async move { sampling.run_until_cancelled(api::samples::take(&sampled)).await },
-        );
-        let (records, indexing) = (self.plugin_records, stop_loading.clone());
-        tokio::spawn(async move { indexing.run_until_cancelled(index(&*records)).await });
+        spawn_upkeep(&self.site, self.plugin_records, &stop_loading);
         if let Some(settings) = self.alerts {
             let (engine, telemetry) = (self.engine.clone(), Arc::clone(&self.site.telemetry));
             let plugin_status = self.plugin_status.clone();
@@ -262,6 +254,19 @@ impl Host {
         end_exporting(exporting, stop_exporting).await;
         ended_in_order(end)
     }
+}
+
+/// Starts the tasks that keep records, samples and indexes up to date until `stop`.
+fn spawn_upkeep(site: &Arc<Site>, records: Arc<dyn PluginRecords>, stop: &CancellationToken) {
+    let (of_records, tidying) = (Arc::clone(site), stop.clone());
+    tokio::spawn(async move {
+        let tidy = tidy(&of_records.access, &of_records.batches);
+        tidying.run_until_cancelled(tidy).await
+    });
+    let (sampled, sampling) = (Arc::clone(site), stop.clone());
+    tokio::spawn(async move { sampling.run_until_cancelled(api::samples::take(&sampled)).await });
+    let indexing = stop.clone();
+    tokio::spawn(async move { indexing.run_until_cancelled(index(&*records)).await });
 }
 
 /// How an exporter gets the current metrics.
@@ -361,7 +366,7 @@ impl Reloader {
     }
 }
 
-/// A sign of life of a host that serves.
+/// A log line by which a serving host shows that it runs.
 #[derive(Clone)]
 pub struct Pulse(Engine);
 

@@ -187,7 +187,7 @@ mod tests {
         "[ -~äß\u{1F9C0}\u{2028}\u{fffd}]{1,12}"
     }
 
-    /// JSON as people and programs write it, and as nobody should.
+    /// JSON as people and programs write it, and as they should not.
     fn data() -> impl Strategy<Value = Bytes> {
         let leaf = prop_oneof![
             Just("null".to_owned()),

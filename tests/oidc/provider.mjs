@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import Provider from "oidc-provider";
 
 let redirect = "http://127.0.0.1:1/login/callback";
-let person = { sub: "nobody", groups: [] };
+let person = { sub: "unknown", groups: [] };
 let keys = 0;
 let provider;
 

@@ -231,7 +231,7 @@ async fn payloads_are_seen_with_a_permission_of_their_own() {
         assert!(!hidden.contains(secret), "{hidden}");
         assert_eq!(hidden.contains("\"payloads_hidden\":true"), has_it, "{hidden}");
     }
-    // What selects by values tells them as well.
+    // A selection by values shows them as well.
     for question in [
         "/instances?plugin=group-checkout&where=x%3D1",
         "/instances?plugin=group-checkout&order=x",

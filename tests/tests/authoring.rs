@@ -50,7 +50,7 @@ fn the_example_plugins_are_without_errors() {
     let plugins = plugins(folder.path(), &PLUGINS);
     let checked = sagabox(folder.path(), &["check", text(&plugins)]).with(0);
     let checked = checked.saying("order-saga 0.1.0 (saga) from").saying("5 plugins: 0 errors, ");
-    // What the shipment emits, nobody here hears.
+    // No plugin here takes the events of the shipment.
     let _ = checked.saying("warning: shipment: its event `OutOfStock` has no receiver");
     let _ = sagabox(folder.path(), &["check", text(&plugins), "--deny-warnings"]).with(1);
 }
@@ -323,7 +323,7 @@ fn age(folder: &Path) {
     }
 }
 
-/// Cargo tells packages in a shared folder by name and version, and what is built by its time.
+/// Cargo identifies packages in a shared folder by name and version, and what is built by its time.
 #[test]
 fn a_build_has_the_code_of_its_own_source_and_no_other() {
     let folder = folder();

@@ -147,7 +147,7 @@ async fn a_hundred_thousand_redrives_survive_a_kill_each_once() {
     accepted(&client, &format!("/batches/{id}/resume"), &json!({"rate_per_second": 10_000})).await;
 
     let ended = wait_for(&client, &id, wait::LONG, |batch| batch["status"] == "done").await;
-    // The first letter, from which the others were made, is broken as well.
+    // The first dead letter, from which the others were made, is broken as well.
     let failed = MANY / FAILING + 1;
     assert_eq!(ended["failed"], failed, "{ended}");
     assert_eq!(ended["done"], MANY - failed, "{ended}");
@@ -182,7 +182,7 @@ async fn a_batch_stops_by_itself_if_its_first_item_fails_again() {
     let note = stopped["note"].as_str().unwrap_or_default();
     assert!(note.contains("the first item failed again, such as dead letter 1"), "{note}");
     assert_eq!((&stopped["failed"], &stopped["pending"]), (&json!(1), &json!(2)), "{stopped}");
-    // A letter that was resolved meanwhile is no longer what the batch selected.
+    // A dead letter that was resolved meanwhile is no longer what the batch selected.
     let skip = json!({"reason": "by hand"});
     let (status, _) = post(&client, "/dead-letters/2/skip", &skip).await;
     assert_eq!(status, StatusCode::ACCEPTED);

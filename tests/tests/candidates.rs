@@ -226,7 +226,7 @@ async fn a_canary_that_fails_too_often_is_withdrawn_and_the_other_decides_what_i
     let withdrawn =
         shows(&client, "it is withdrawn", |candidate| candidate["status"] == "withdrawn").await;
     let reason = withdrawn["withdrawn"]["reason"].as_str().expect("a reason");
-    // Two threads call it: the third failure may be told as the fourth.
+    // Two threads call it: the third failure may be reported as the fourth.
     let said = "of its last 100 calls failed, and failures_max is 2; the last: 1.2.0 always fails";
     assert!(reason.ends_with(said), "{reason}");
     let listed = sagabox(host.folder(), &["plugins", "--host", &host.url()]).with(0);
@@ -238,7 +238,7 @@ async fn a_canary_that_fails_too_often_is_withdrawn_and_the_other_decides_what_i
     .await;
     client.wait_for_balance().await;
 
-    // It stays so after a restart, until somebody wants it tried again.
+    // It stays so after a restart, until an operator wants it tried again.
     host.kill_and_start().await;
     let client = host.client();
     shows(&client, "it is still withdrawn", |candidate| candidate["status"] == "withdrawn").await;
@@ -405,7 +405,7 @@ async fn the_command_line_waits_for_the_admission() {
     // What is tried already, under other terms.
     let adjusted = placed(&host, &["canary", "--share", "60", "--json"], &version(2, 1, "all"));
     let adjusted = adjusted.with(0).json();
-    assert_eq!((&adjusted["verdict"], &adjusted["reason"]), (&json!("tried"), &Value::Null));
+    assert_eq!((&adjusted["admission"], &adjusted["reason"]), (&json!("tried"), &Value::Null));
     let same = placed(&host, &["canary", "--share", "50"], &wrong(1, 1, "all", "same"));
     let same = same.with(1).saying("the host refused the candidate: ");
     let same = same.saying("has the version 1.1.0 of the one that serves");
@@ -414,7 +414,7 @@ async fn the_command_line_waits_for_the_admission() {
     for _ in 0..3 {
         let again = ["canary", "--share", "50", "--json"];
         let again = placed(&host, &again, &wrong(1, 1, "all", "same")).with(1).json();
-        assert_eq!(again["verdict"], "refused", "{again}");
+        assert_eq!(again["admission"], "refused", "{again}");
     }
 
     let other = start().await;

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 /// There are two tests: sixty kills in each run of all tests.
 const ROUNDS: u64 = 30;
-/// How long the host lives in a round, in milliseconds: from its first commits to a
+/// How long the host runs in a round, in milliseconds: from its first commits to a
 /// database that has been checkpointed.
 const RUN_MS: std::ops::Range<u64> = 50..900;
 const SENDERS: u64 = 3;
@@ -55,7 +55,7 @@ struct Sent {
     groups: BTreeSet<String>,
 }
 
-/// Makes events of one sender; nobody else sends for its keys.
+/// Makes events of one sender; no other sender sends for its keys.
 struct Sender {
     name: u64,
     random: StdRng,
@@ -91,7 +91,7 @@ impl Sender {
         event(&group, "GroupCheckoutInitiated", &group, &data)
     }
 
-    /// Sends batch after batch until told to stop, insisting on each; then completes
+    /// Sends batch after batch until it is stopped, insisting on each; then completes
     /// what it began.
     async fn run(mut self, client: Client, stop: Arc<AtomicBool>) -> Sent {
         while !stop.load(Ordering::Relaxed) {

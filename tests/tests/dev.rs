@@ -75,7 +75,7 @@ impl Dev {
         self.folder.path().join("billing")
     }
 
-    /// Signals it alone, as a supervisor does; its host is told by it.
+    /// Signals it alone, as a supervisor does; it passes the signal on to its host.
     fn terminate(&mut self) {
         let id = self.process.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");

@@ -43,7 +43,7 @@ async fn every_event_accepted_while_draining_is_handled_after_the_next_start() {
     let accepted = load.await.expect("the load");
 
     host.start().await;
-    // Sending them all again also tells whether the last batch, whose answer may be lost, was taken.
+    // Sending them all again also shows whether the last batch, whose answer may be lost, was taken.
     let events: Vec<Value> = accepted.iter().map(|cart| cart_finalized(cart, cart)).collect();
     let again = host.client().send(&events).await;
     assert_eq!(again.accepted, 0, "an accepted event was lost");

@@ -176,7 +176,7 @@ async fn an_answer_counts_once_in_its_own_browser_and_with_its_own_state() {
     let (mut browser, mut other) = (Browser::new(&host), Browser::new(&host));
     let begin = format!("{}/login/oidc", host.url());
     let callback = browser.follow(&begin, "/login/callback").await.expect("the way back");
-    // Somebody lets another browser open the address.
+    // Another browser opens the address.
     let (status, html) = page(other.follow(callback.as_str(), "").await).await;
     assert_eq!(status, 400, "{html}");
     assert!(html.contains("begin again"), "{html}");

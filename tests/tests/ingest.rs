@@ -174,7 +174,7 @@ async fn other_paths_and_methods_answer_with_problem_details() {
     }
 }
 
-/// A plugin that waits for an answer falls behind: who sends on is told to come back,
+/// A plugin that waits for an answer falls behind: a sender that continues is asked to retry,
 /// loses nothing, and is let in again when the plugin has caught up.
 #[tokio::test]
 async fn a_sender_that_is_too_far_ahead_is_asked_to_retry() {
@@ -202,7 +202,7 @@ async fn a_sender_that_is_too_far_ahead_is_asked_to_retry() {
             StatusCode::ACCEPTED => sent += 10,
             _ => break response,
         }
-        assert!(sent < 10_000, "nobody is ever told to come back");
+        assert!(sent < 10_000, "no sender is ever asked to retry");
     };
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));

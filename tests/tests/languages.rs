@@ -99,7 +99,7 @@ async fn serves(client: &Client, name: &str) {
     .await;
 }
 
-/// From nothing to a command, as the README of each SDK tells it.
+/// From nothing to a command, as the README of each SDK describes it.
 async fn a_new_project_serves(language: &'static str) {
     let author = Author::of(language);
     let name = author.new_project("saga");

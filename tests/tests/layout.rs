@@ -104,6 +104,33 @@ fn the_host_keeps_its_dependency_rules() {
     assert_eq!(source.circles(), Vec::<Vec<String>>::new());
 }
 
+#[test]
+fn the_tables_of_architecture_are_these_rules() {
+    let text = fs::read_to_string(paths::repository().join("ARCHITECTURE.md")).unwrap();
+    assert_eq!(documented(&text, "### Engine: "), sets(ENGINE));
+    assert_eq!(documented(&text, "### Host: "), sets(HOST));
+}
+
+fn sets(rules: Rules) -> BTreeMap<String, BTreeSet<String>> {
+    let set = |others: &[&str]| others.iter().map(|other| (*other).to_owned()).collect();
+    rules.iter().map(|(room, others)| ((*room).to_owned(), set(others))).collect()
+}
+
+/// The first two columns of the table below a heading: rooms, and what each may import.
+fn documented(text: &str, heading: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let (_, section) = text.split_once(heading).expect("the heading");
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let plain = row.replace('`', "");
+        let mut cells = plain.split('|').skip(1).map(str::trim);
+        let room = cells.next().unwrap().trim_end_matches(".rs").to_owned();
+        let others = cells.next().unwrap().split(", ").filter(|other| *other != "nothing");
+        (room, others.map(ToOwned::to_owned).collect())
+    })
+    .collect()
+}
+
 /// The files of a crate, and what each imports.
 struct Source {
     /// By the file's path below the crate's root.

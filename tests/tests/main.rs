@@ -60,3 +60,4 @@ mod telemetry;
 mod terminal;
 mod tls;
 mod trust;
+mod words;

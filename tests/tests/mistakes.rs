@@ -25,7 +25,7 @@ async fn reason_of(client: &Client, id: &str) -> String {
         let own = dead_letters
             .iter()
             .find(|dead_letter| dead_letter["key"] == id || dead_letter["event"]["id"] == id);
-        let own = own.ok_or_else(|| format!("no letter of {id}: {dead_letters:?}"))?;
+        let own = own.ok_or_else(|| format!("no dead letter of {id}: {dead_letters:?}"))?;
         Ok(own["reason"].as_str().unwrap_or_default().to_owned())
     })
     .await

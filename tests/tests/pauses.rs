@@ -300,7 +300,7 @@ async fn who_paused_what_and_why_is_in_the_audit_log() {
     let (status, _) = post(
         &client,
         "/pauses",
-        &json!({"target": {"kind": "plugin", "plugin": "nobody"}, "reason": "x"}),
+        &json!({"target": {"kind": "plugin", "plugin": "unknown"}, "reason": "x"}),
     )
     .await;
     assert_eq!(status, StatusCode::NOT_FOUND);

@@ -1,6 +1,6 @@
 //! Payloads that few parsers read: JSON by its grammar, with half of a surrogate pair, a
 //! number beyond 64 bits, two members of one name, hundreds of arrays. Whatever becomes of
-//! them (decided, refused, buried, shown, edited, sent again), they stay what they were,
+//! them (decided, refused, dead, shown, edited, sent again), they stay what they were,
 //! and nothing stops. All is compared as text: a parser in the test would hide a change.
 
 use std::process::Command;
@@ -225,7 +225,7 @@ async fn leased(client: &Client, queue: &str, count: usize) -> String {
     all.into_inner().expect("no panic")
 }
 
-/// The commands' data: what each event asked for, and that it was told of all of them.
+/// The commands' data: what each event asked for, and that it got an event about each of them.
 async fn check_undeliverable(client: &Client, undeliverable: &str) {
     for (n, (name, odd)) in odd().iter().enumerate() {
         let part = format!(r#""data":{{"n":{n},"odd":{odd}}}"#);

@@ -58,7 +58,7 @@ async fn a_leased_message_comes_again_after_a_crash_with_the_same_id() {
     let second = lease(&client, QUEUE, 10, HELD).await;
     assert_eq!(first.messages[0].event, second.messages[0].event);
     let late = client.acknowledge(QUEUE, &json!("no such lease"), None).await;
-    assert!(late.is_err(), "a lease that nobody has cannot acknowledge: {late:?}");
+    assert!(late.is_err(), "a lease that no worker has cannot acknowledge: {late:?}");
 }
 
 #[tokio::test]

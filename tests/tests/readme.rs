@@ -66,7 +66,7 @@ impl Page {
 
     /// Lower case, hyphens for spaces, no punctuation; a number behind what is there already.
     fn add_anchor(&mut self, heading: &str) {
-        let kept = |letter: &char| letter.is_alphanumeric() || " -_".contains(*letter);
+        let kept = |character: &char| character.is_alphanumeric() || " -_".contains(*character);
         let plain: String = heading.to_lowercase().chars().filter(kept).collect();
         let plain = plain.replace(' ', "-");
         let mut anchor = plain.clone();
@@ -119,7 +119,9 @@ fn is_operator(word: &str) -> bool {
 fn without_shell(words: &[String]) -> Vec<String> {
     let is_variable = |word: &&String| {
         let name = word.split_once('=').map(|(name, _)| name);
-        name.is_some_and(|name| name.chars().all(|letter| letter.is_uppercase() || letter == '_'))
+        name.is_some_and(|name| {
+            name.chars().all(|character| character.is_uppercase() || character == '_')
+        })
     };
     let is_redirection = |word: &String| ["<", ">", "2>"].iter().any(|sign| word.starts_with(sign));
     words.iter().skip_while(is_variable).take_while(|word| !is_redirection(word)).cloned().collect()
@@ -242,7 +244,7 @@ fn unknown_to_the_help(name: &str, arguments: &[String]) -> Option<String> {
         return Some(ended.error);
     }
     let is_known = |flag: &str| {
-        let is_end = |letter: char| !letter.is_alphanumeric() && letter != '-';
+        let is_end = |character: char| !character.is_alphanumeric() && character != '-';
         ended.output.split(is_end).any(|word| word == flag)
     };
     arguments

@@ -151,7 +151,7 @@ async fn junk_in_a_message_is_refused() {
     check("junk extension", "of the characters a-z and 0-9").await;
 }
 
-// ---- what is cut, and hurts nobody ---------------------------------------------
+// ---- what is cut, and fails no call ---------------------------------------------
 
 #[tokio::test]
 async fn a_flood_of_log_lines_is_cut() {
@@ -228,7 +228,7 @@ async fn the_time_of_a_plugin_is_counted() {
 
 // ---- files that are refused before any call -------------------------------------
 
-/// The component around a core module, which exports nothing that anybody calls.
+/// The component around a core module, which exports nothing that is called.
 fn around(module: &str) -> Vec<u8> {
     let text = format!("(component (core module $m {module}) (core instance (instantiate $m)))");
     wat::parse_str(text).expect("a component")

@@ -99,7 +99,7 @@ async fn the_order_of_a_sink_says_what_a_dead_letter_holds_back() {
         wait::until("dead letters", wait::SOON, async || {
             let (found, accounts) =
                 (client.dead_letters().await?.len(), client.get("/accounts").await?);
-            // What comes behind the letter of a whole order stays in the outbox.
+            // What comes behind the dead letter of a whole order stays in the outbox.
             let behind = ["parked", "pending"].map(|count| accounts["sinks"][0][count].as_u64());
             let all = found == dead_letters && behind.iter().flatten().sum::<u64>() == rest as u64;
             if all { Ok(()) } else { Err(format!("{order}: {found}, {accounts}")) }

@@ -258,7 +258,7 @@ fn a_store_is_not_named_as_what_a_directory_of_plugins_holds() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// The log tells of each refusal. If it lies in the directory, that must not be the reason
+/// The log names each refusal. If it lies in the directory, that must not be the reason
 /// for the next one.
 #[tokio::test]
 async fn a_log_in_the_directory_is_not_refused_for_its_own_lines() {

@@ -354,5 +354,5 @@ async fn no_alert_is_about_an_alert() {
     let before = client.text("/metrics").await.expect("the metrics");
     assert!(before.contains("sagabox_alerts_total{kind=\"dead-letter\"} 1\n"), "{before}");
     client.wait_for_balance().await;
-    assert_eq!(look().await.expect("the letters").len(), 2);
+    assert_eq!(look().await.expect("the dead letters").len(), 2);
 }

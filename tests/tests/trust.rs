@@ -315,7 +315,7 @@ async fn what_is_unsigned_or_altered_is_refused_and_the_old_version_serves_on() 
     let commands = client.take_exactly("Stepped", 1).await;
     assert!(commands.values().all(|command| command["data"]["version"] == "1.2.0"));
 
-    // A start asks the same, and so do the commands that judge a candidate.
+    // A start asks the same, and so do the commands that check a candidate.
     let plugins = host.plugins();
     let configuration = host.folder().join("sagabox.toml");
     let ask = |arguments: &[&str]| {

@@ -102,7 +102,7 @@ static sb_subscription *add_subscription(sb_ctx *ctx, sb_manifest *manifest, con
   return subscription;
 }
 
-/* A subscription to what the host itself tells an instance. */
+/* A subscription to the host's own events for an instance. */
 static void add_reserved(sb_ctx *ctx, sb_manifest *manifest, const char *type) {
   add_subscription(ctx, manifest, type)->key.tag = 3;
 }

@@ -7,7 +7,7 @@
 
 #include "internal.h"
 
-/* A struct with more members cannot tell which of them are missing. */
+/* A struct with more members cannot show which of them are missing. */
 #define SB_MEMBERS_MAX 256
 
 /* The problem is within this member or element. */

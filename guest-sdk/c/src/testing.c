@@ -345,7 +345,7 @@ static void happen(sb_test *t, sb_place place, const sb_event *event) {
   apply(t);
 }
 
-/* A host could not tell which instance the event is for. */
+/* A host could not know which instance the event is for. */
 static void check_key(sb_test *t, sb_place place, const sb_event *event) {
   sb_json data = {(const char *)event->data.ptr, event->data.len}, unused;
   for (const sb_row *row = t->plugin->rows; row->kind != SB_ROW_END_; row++) {

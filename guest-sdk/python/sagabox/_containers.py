@@ -340,7 +340,7 @@ class Maybe(Codec):
 
 
 class OneOf(Codec):
-    """A union. Dataclasses that have a ``Literal`` field in common are told apart by it; other
+    """A union. Dataclasses that have a ``Literal`` field in common are distinguished by it; other
     values take the first type that fits."""
 
     def __init__(self, options: list[Codec]) -> None:
@@ -392,7 +392,7 @@ class OneOf(Codec):
 
 
 def _tags(records: list[Record]) -> tuple[str, dict[Any, Codec]] | None:
-    """The member by whose ``Literal`` value the records are told apart."""
+    """The member by whose ``Literal`` value the records are distinguished."""
     if len(records) < 2:
         return None
     for name in records[0].by_name:

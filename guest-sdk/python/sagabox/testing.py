@@ -267,7 +267,7 @@ class Given:
         )
 
     def _check_key(self, event: wire.Event) -> None:
-        """A host could not tell which instance the event is for."""
+        """A host could not know which instance the event is for."""
         own = [one for one in self._plugin.manifest.subscriptions if one.type == event.type]
         if not own or not isinstance(own[0].key, str):
             return

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{Error, Result};
 
 /// JSON that is sent on as it came, byte for byte: prices of any precision, numbers of any
-/// size, and parts of an event that are nobody's business but the receiver's.
+/// size, and parts of an event that only the receiver needs.
 ///
 /// An `f64` keeps about 17 digits, and `10.00` comes out of it as `10.0`. Where that is not
 /// enough, make the field a `Json`, and [`parse`](Json::parse) what you need of it.

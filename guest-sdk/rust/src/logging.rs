@@ -47,7 +47,7 @@ pub fn write(level: Level, text: fmt::Arguments<'_>) {
     }
 }
 
-/// Takes what the crate `log` is told, by the plugin or by a library that it uses.
+/// Takes the records of the crate `log`, from the plugin or from a library that it uses.
 struct Facade;
 
 impl log::Log for Facade {

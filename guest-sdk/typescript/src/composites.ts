@@ -285,7 +285,7 @@ export class ObjectShape<M extends Members> extends Shape<MembersOut<M>, Members
   }
 }
 
-/** One of several objects, told apart by a member. */
+/** One of several objects, distinguished by a member. */
 export class Variants<Out, In> extends Shape<Out, In> {
   override readonly isExact: boolean;
   override readonly needsText: boolean;

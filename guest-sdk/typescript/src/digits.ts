@@ -1,4 +1,4 @@
-/** Numbers as they are written, from engines whose `JSON.parse` tells a reviver the source of each value. */
+/** Numbers as they are written, from engines whose `JSON.parse` gives a reviver the source of each value. */
 
 /** A number with all its digits. */
 export class Digits {

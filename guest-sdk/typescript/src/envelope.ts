@@ -6,7 +6,7 @@ import { decode } from './text.ts';
 import { Timestamp } from './time.ts';
 import type { WitEvent } from './wit.ts';
 
-/** A CloudEvent. `type` tells the types of `data` apart. */
+/** A CloudEvent. `type` distinguishes the types of `data`. */
 export class Envelope<Type extends string, Data> {
   readonly type: Type;
   private value: Data | undefined;

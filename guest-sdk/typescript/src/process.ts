@@ -98,7 +98,7 @@ export type ProcessContext<Commands, Emitted, Timers, Lookups, Streams, Config> 
   Instance<Timers> &
   Asks<Lookups, Streams>;
 
-/** A command of the instance that became a dead letter. `type` tells the types of `data` apart. */
+/** A command of the instance that became a dead letter. `type` distinguishes the types of `data`. */
 export type Undeliverable<Commands> = {
   [K in keyof Commands & string]: {
     readonly id: string;

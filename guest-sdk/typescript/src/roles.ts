@@ -27,7 +27,7 @@ export interface Declaration<Context, Events> {
 /** The context of a plugin's handlers: `type Ctx = ContextOf<typeof orders>`. */
 export type ContextOf<D> = D extends Declaration<infer Context, any> ? Context : never;
 
-/** The events of these types, told apart by `type`: `EventOf<typeof orders, 'Paid' | 'Sent'>`. */
+/** The events of these types, distinguished by `type`: `EventOf<typeof orders, 'Paid' | 'Sent'>`. */
 export type EventOf<D, Types extends string = string> =
   D extends Declaration<any, infer Events>
     ? { [K in keyof Events & Types]: Envelope<K, DataOf<Events[K]>> }[keyof Events & Types]

@@ -35,7 +35,7 @@ const TEXT =
 
 const NUMBERS = /("(?:[^"\\]|\\.)*")|(-?\d[\d.eE+-]*)/g;
 
-/** `JSON.parse` as QuickJS and later versions of Node have it: it tells a reviver the source of each value. */
+/** `JSON.parse` as QuickJS and later versions of Node have it: it gives a reviver the source of each value. */
 function parseWithSources(
   text: string,
   reviver?: (key: string, value: unknown, context?: object) => unknown,
@@ -53,7 +53,7 @@ function parseWithSources(
 }
 parseWithSources.original = JSON.parse;
 
-test('numbers keep their digits in an engine that tells their sources', () => {
+test('numbers keep their digits in an engine that gives their sources', () => {
   const shape = t.object({
     n: t.bigint,
     list: t.array(t.decimal),

@@ -30,7 +30,7 @@ pub enum Holder {
     Person(Person),
 }
 
-/// Somebody whom an identity provider knows.
+/// A person whom an identity provider knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     pub issuer: String,

@@ -26,7 +26,7 @@ pub struct AlertSettings {
     pub period: Duration,
     /// Between two looks at the host.
     pub interval: Duration,
-    /// An alert tells of a plugin that is this many events behind the log; none: no alert does.
+    /// A plugin that is this many events behind the log has an alert; none: there is no such alert.
     pub lag_events: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Pure: which alerts are due, from what is observed of the host and what was told before.
+//! Pure: which alerts are due, from what is observed of the host and from earlier alerts.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Alert {
     pub kind: Kind,
-    /// Tells it from other alerts of its kind.
+    /// Distinguishes it from other alerts of its kind.
     pub cause: String,
     /// The plugin, sink or lookup: the event's subject.
     pub subject: String,
@@ -74,13 +74,13 @@ pub(crate) struct Withdrawal {
 pub(crate) struct Watch {
     period: Duration,
     lag_events: Option<u64>,
-    /// When each cause was told, and how many dead letters were told of then.
+    /// When each cause last had an alert, and how many dead letters that counted.
     alerted: BTreeMap<(Kind, String), Alerted>,
 }
 
 #[derive(Clone, Copy)]
 struct Alerted {
-    /// None: it is to be told again.
+    /// None: the next look makes an alert again.
     at: Option<Instant>,
     count: u64,
 }
@@ -90,7 +90,7 @@ impl Watch {
         Self { period, lag_events, alerted: BTreeMap::new() }
     }
 
-    /// The alerts that are due now. They count as told.
+    /// The alerts that are due now. They count as sent.
     pub(crate) fn due(&mut self, observed: &Observed, now: Instant) -> Vec<Alert> {
         let mut due = Vec::new();
         for ((plugin, sink), dead_letters) in &observed.dead_letters {
@@ -144,7 +144,7 @@ impl Watch {
         Some(alert)
     }
 
-    /// Each is told once: it stays on record.
+    /// Each has one alert: it stays on record.
     fn withdrawal(&mut self, withdrawal: &Withdrawal, now: Instant) -> Option<Alert> {
         let Withdrawal { plugin, version, digest, at, reason } = withdrawal;
         let cause = format!("{plugin}\n{digest}\n{at}");
@@ -235,7 +235,7 @@ mod tests {
             ["dead-letter", "dead-letter", "sink-down", "lookup-down", "lag", "canary-withdrawn"];
         assert_eq!(kinds(&watch.due(&observed, now)), all);
         assert_eq!(watch.due(&observed, now + PERIOD / 2), []);
-        // What goes on is told again; what happened once is not.
+        // What continues has another alert; what happened once has none.
         let again = watch.due(&observed, now + PERIOD);
         assert_eq!(kinds(&again), ["sink-down", "lookup-down", "lag"]);
     }

@@ -85,7 +85,7 @@ impl Caller {
         self.live.as_ref().is_none_or(|live| live.token.sees_payloads())
     }
 
-    /// Refuses what tells of payloads; `what` says how.
+    /// Refuses a request whose answer would show payloads; `what` says how.
     pub(crate) fn check_payloads(&self, what: &str) -> Result<(), Problem> {
         match self.sees_payloads() {
             true => Ok(()),

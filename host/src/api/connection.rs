@@ -137,7 +137,7 @@ impl Connection {
     /// Bytes came.
     pub(crate) fn received(&self, bytes: &[u8]) {
         let mut state = lock(&self.state);
-        // The preface of HTTP/2, whose frames are not told apart here.
+        // The preface of HTTP/2, whose frames are not distinguished here.
         state.is_http2 |= bytes.starts_with(b"PRI");
         if state.requests == 0 && !state.is_http2 && state.header_since.is_none() {
             state.header_since = Some(Instant::now());

@@ -4,7 +4,7 @@
 //!
 //! Without TLS a host serves its own machine alone. Browsers do not all send a `Secure` cookie
 //! there, so these cookies have plain names. They are as safe as the machine: other programs that
-//! serve pages on it get them from the browser, too, because cookies do not tell ports apart.
+//! serve pages on it get them from the browser, too, because cookies do not distinguish ports.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ const UNNAMED: &str = "operator";
 pub(super) const REASON_BYTES_MAX: usize = 4096;
 /// A name, or an address.
 const BY_BYTES_MAX: usize = 256;
-/// Letters that one request resolves; each takes a commit or shares one.
+/// Dead letters that one request resolves; each takes a commit or shares one.
 const MANY_MAX: u32 = 1000;
 
 /// A commit takes some milliseconds; where it takes so long, the disk or the store is in trouble.
@@ -49,7 +49,7 @@ pub(crate) struct Many {
     by: Option<String>,
     reason: Option<String>,
     ids: Vec<u64>,
-    /// Only tell how many there are.
+    /// Only count them.
     #[serde(default)]
     dry_run: bool,
 }

@@ -204,7 +204,7 @@ impl Draft {
     }
 }
 
-/// A handler whose arguments and answer are described. `M` tells the numbers of arguments apart.
+/// A handler whose arguments and answer are described. `M` distinguishes the numbers of arguments.
 pub(super) trait Described<M> {
     fn describe(draft: &mut Draft);
 }

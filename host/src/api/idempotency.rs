@@ -63,7 +63,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.to_owned()))
 }
 
-/// `asked` is all that tells two requests apart: the method with the path, the query and the body.
+/// `asked` is everything in which two requests can differ: the method with the path, the query and the body.
 pub(super) async fn begin(
     access: &Access,
     caller: &Caller,

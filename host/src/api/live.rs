@@ -84,7 +84,7 @@ impl Live {
         self.person.is_some()
     }
 
-    /// Stays the same, and belongs to nobody else, also after a restart.
+    /// Stays the same, and belongs to no other holder, also after a restart.
     pub(super) fn identity(&self) -> String {
         match &self.person {
             Some((issuer, subject)) => format!("{PERSON}{issuer}#{subject}"),

@@ -22,7 +22,7 @@ const LEASE_MESSAGES_MAX: usize = LeaseRequest::MESSAGES_MAX;
 const WAIT_MS_MAX: u64 = LeaseRequest::WAIT_MS_MAX;
 const DURATION_MS_MAX: u64 = LeaseRequest::DURATION_MS_MAX;
 const DURATION_MS_MIN: u64 = LeaseRequest::DURATION_MS_MIN;
-/// A day: whoever wants to wait longer wants a timer.
+/// A day. A longer wait is a case for a timer.
 const DELAY_MS_MAX: u64 = 86_400_000;
 /// Of one call: more than a lease can have.
 const IDS_MAX: usize = 10_000;

@@ -46,7 +46,7 @@ async fn run(mut receiver: mpsc::Receiver<AuditEntry>, records: Arc<dyn AccessRe
     noted.write().await;
 }
 
-/// What tells refusals apart: who, from where, what, and with which status.
+/// The members by which refusals are distinguished: who, from where, what, and with which status.
 type Kind = (String, String, String, Option<u16>);
 
 struct Noted {

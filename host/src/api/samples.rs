@@ -25,7 +25,7 @@ use crate::store::query::rows::Accounts;
 pub(crate) const SPAN: Duration = Duration::from_mins(10);
 /// As often as a person can follow.
 const STEP: Duration = Duration::from_millis(900);
-/// Between two samples that nobody asked for: a chart begins with some points.
+/// The pause between two samples while no page asks for them, so that a chart begins with some points.
 const IDLE_STEP: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]

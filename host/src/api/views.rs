@@ -163,15 +163,15 @@ pub(crate) async fn delete(
     }
 }
 
-/// The views that the caller can use: a condition on fields tells of payloads.
+/// The views that the caller can use: a condition on fields shows payloads.
 async fn seen(site: &Site, caller: &Caller) -> Result<Vec<ViewShape>, Problem> {
     let rows = site.views.views().await.map_err(unreadable)?;
     let own = rows.into_iter().filter(|row| caller.sees_plugin(&row.view.plugin));
     let mut views = Vec::new();
     for row in own {
         let view = shape(caller, row)?;
-        let tells = view.filter.condition.is_some() || view.filter.order.is_some();
-        if !tells || caller.sees_payloads() {
+        let shows_payloads = view.filter.condition.is_some() || view.filter.order.is_some();
+        if !shows_payloads || caller.sees_payloads() {
             views.push(view);
         }
     }

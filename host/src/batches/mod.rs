@@ -1,8 +1,8 @@
 //! Batches of operators: counted as a draft, started, paused, resumed and cancelled, and continued
-//! after a restart. The engine runs them; here is what selects their items, and their status.
+//! after a restart. This room selects their items and keeps their status; the engine runs them.
 //!
-//! A batch has at most one run at a time. Whatever ends a run without a new status, the next start
-//! of the host continues it.
+//! A batch has at most one run at a time. If a run ends without a new status, the next start of the
+//! host continues the batch.
 
 mod selection;
 
@@ -27,18 +27,18 @@ use crate::store::query::batches::{
 };
 use crate::store::query::rows::{Counted, Page};
 
-/// What a batch begins in a second if it does not say.
+/// The items that a batch begins in a second if its operator names no rate.
 pub const RATE_DEFAULT: NonZeroU32 = NonZeroU32::new(100).expect("it is not 0");
-/// More than a host does.
+/// Far more than a host acts on.
 pub const RATE_MAX: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not 0");
-/// Until a read or write that failed is repeated.
+/// The pause before a read or write that failed is repeated.
 const RETRY: Duration = Duration::from_millis(500);
 /// Items that one step of housekeeping removes: some milliseconds.
 const EXPIRED_MAX: u32 = 1_000;
 
 const UNDER_WAY: [BatchStatus; 2] = [BatchStatus::Preparing, BatchStatus::Running];
 
-/// Why a batch does not do what was asked.
+/// Why a batch refuses a request.
 #[derive(Debug, Error)]
 pub enum BatchError {
     #[error("batch {0} not found")]
@@ -49,7 +49,7 @@ pub enum BatchError {
     Store(#[from] ReadError),
 }
 
-/// All batches of a host. It is cheap to clone, and all clones are one.
+/// All batches of a host. It is cheap to clone, and all clones share their state.
 #[derive(Clone)]
 pub struct Batches {
     shared: Arc<Shared>,
@@ -60,8 +60,8 @@ struct Shared {
     queries: Arc<dyn Queries>,
     records: Arc<dyn BatchRecords>,
     clock: sagabox_engine::Clock,
-    /// The runs of this process. A command holds it until it is done, so commands come one after
-    /// another.
+    /// The runs of this process. A command holds the lock until it is done, so commands come one
+    /// after another.
     runs: Mutex<BTreeMap<BatchId, Run>>,
     stop: CancellationToken,
 }
@@ -97,7 +97,7 @@ impl Batches {
         Ok(())
     }
 
-    /// How many a selection has now.
+    /// The number of items that a selection has now.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -105,7 +105,7 @@ impl Batches {
         selection.count(&*self.shared.queries).await
     }
 
-    /// Counts what a batch would act on, and keeps it as a draft.
+    /// Counts the items of a batch, and keeps it as a draft.
     ///
     /// # Errors
     /// If the store cannot be read or written.
@@ -129,7 +129,7 @@ impl Batches {
         self.batch(id).await
     }
 
-    /// Starts a draft. What comes into the store after this is none of its items.
+    /// Starts a draft. Dead letters and instances that the store gets later are none of its items.
     ///
     /// # Errors
     /// See [`BatchError`].
@@ -139,7 +139,7 @@ impl Batches {
         self.begin(&mut runs, id, started, ("a draft", "started")).await
     }
 
-    /// Lets a paused batch go on, from its first items on as carefully as when it was started.
+    /// Lets a paused batch continue, with its first items as carefully as when it was started.
     ///
     /// # Errors
     /// See [`BatchError`].
@@ -165,7 +165,7 @@ impl Batches {
         Ok(row)
     }
 
-    /// Pauses a batch. When this returns, it begins no item; redrives that have begun go on.
+    /// Pauses a batch. When this returns, it begins no item; redrives that have begun continue.
     ///
     /// # Errors
     /// See [`BatchError`].
@@ -174,7 +174,7 @@ impl Batches {
         self.halt(id, &UNDER_WAY, &change, ("running", "paused")).await
     }
 
-    /// Ends a batch. The items that are pending stay as they are.
+    /// Ends a batch. Its pending items stay as they are.
     ///
     /// # Errors
     /// See [`BatchError`].
@@ -196,7 +196,8 @@ impl Batches {
         let mut runs = self.shared.runs.lock().await;
         if let Some(Run { stop, task }) = runs.remove(&id) {
             stop.cancel();
-            // It notes the outcomes of what it has begun. A panic of it is in the log.
+            // The run notes the outcomes of the items that it has begun. A panic of it is in the
+            // log.
             let _ = task.await;
         }
         let is_changed = self.shared.records.change_batch(id, from, change).await?;
@@ -207,7 +208,7 @@ impl Batches {
         }
     }
 
-    /// One batch.
+    /// Reads one batch.
     ///
     /// # Errors
     /// See [`BatchError`].
@@ -215,7 +216,7 @@ impl Batches {
         self.shared.records.batch(id).await?.ok_or(BatchError::NotFound(id.0))
     }
 
-    /// The newest first.
+    /// Lists the batches, the newest first.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -223,7 +224,7 @@ impl Batches {
         self.shared.records.batches(filter).await
     }
 
-    /// Items of a batch.
+    /// Lists the items of a batch.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -231,7 +232,7 @@ impl Batches {
         self.shared.records.batch_items(filter).await
     }
 
-    /// Removes some of what was finished before a time.
+    /// Removes some of the batches that were finished before a time.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -242,8 +243,8 @@ impl Batches {
         Ok(())
     }
 
-    /// Redrives what a version of a plugin failed at, as a batch of the host itself: fast, and
-    /// whatever fails again.
+    /// Redrives the dead letters that a version of a plugin caused, as a batch of the host itself:
+    /// fast, and without a pause when items fail again.
     pub async fn redrive_failures_of(&self, plugin: &str, version: &str, reason: String) {
         let dead_letters = DeadLetterSelection {
             plugin: Some(plugin.to_owned()),
@@ -294,12 +295,12 @@ impl Shared {
     fn run(self: &Arc<Self>, row: BatchRow) -> Run {
         let stop = self.stop.child_token();
         let (shared, stopped) = (Arc::clone(self), stop.clone());
-        // What it cannot write is done by the next run.
+        // The next run does what this one cannot write.
         let task = tokio::spawn(async move { _ = shared.work(row, &stopped).await });
         Run { stop, task }
     }
 
-    /// Prepares and runs a batch. None if it was told to stop.
+    /// Prepares and runs a batch. Returns none if it was stopped.
     async fn work(&self, row: BatchRow, stop: &CancellationToken) -> Option<()> {
         let id = row.id;
         if row.status == BatchStatus::Preparing {
@@ -323,7 +324,7 @@ impl Shared {
         insist(stop, || self.records.change_batch(id, &running, &change)).await.map(|_| ())
     }
 
-    /// Writes the items down.
+    /// Writes the items.
     async fn prepare(&self, row: &BatchRow, stop: &CancellationToken) -> Option<()> {
         let mut after = row.prepared_to.clone();
         let read = || async { Selection::read(row.action, row.selection.get()) };
@@ -331,7 +332,7 @@ impl Shared {
         loop {
             let page = || selection.page(&self.queries, after.as_deref());
             let (selected, next) = insist(stop, page).await?;
-            // The ones that came since are none of its items.
+            // Dead letters and instances that came since are none of its items.
             insist(stop, || self.records.add_items(row.id, &selected, next.as_deref())).await?;
             if next.is_none() {
                 return Some(());
@@ -340,7 +341,7 @@ impl Shared {
         }
     }
 
-    /// Why it stopped, with one of the failures.
+    /// The reason for which it stopped, with one of the failures.
     async fn with_example(
         &self,
         batch: BatchId,
@@ -360,7 +361,7 @@ impl Shared {
     }
 }
 
-/// Repeats a read or write until it succeeds. None if it was told to stop.
+/// Repeats a read or write until it succeeds. Returns none if it was stopped.
 async fn insist<T, F>(stop: &CancellationToken, attempt: impl Fn() -> F) -> Option<T>
 where
     F: Future<Output = Result<T, ReadError>>,

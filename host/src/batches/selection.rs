@@ -1,4 +1,4 @@
-//! What a batch selects, as an operator gives it and as the store keeps it.
+//! The selection of a batch, as an operator gives it and as the store keeps it.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::store::query::batches::Selected;
 use crate::store::query::condition::Condition;
 use crate::store::query::rows::{Age, Counted, DeadLetterFilter, InstanceFilter, Page};
 
-/// Dead letters or instances that are looked at for one transaction: some milliseconds.
+/// Dead letters or instances that one transaction reads: some milliseconds.
 const PAGE: u32 = 2_000;
 
-/// All that is given must hold.
+/// All members that are given must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Open dead letters.
@@ -60,7 +60,7 @@ pub struct InstanceSelection {
 }
 
 impl Selection {
-    /// Reads what the store has of a batch.
+    /// Reads the selection that the store has.
     pub(super) fn read(action: BatchAction, json: &str) -> Result<Self, ReadError> {
         let read = match action.is_of_instances() {
             true => serde_json::from_str(json).map(Self::Instances),
@@ -84,7 +84,7 @@ impl Selection {
         }
     }
 
-    /// How many it selects now.
+    /// The number of items that it selects now.
     pub(super) async fn count(&self, queries: &dyn Queries) -> Result<Counted, ReadError> {
         match self {
             Self::DeadLetters(dead_letters) => {
@@ -100,7 +100,7 @@ impl Selection {
         }
     }
 
-    /// The next of them, and where the following page begins; none after the last.
+    /// The next items, and the place at which the following page begins; none after the last.
     pub(super) async fn page(
         &self,
         queries: &Arc<dyn Queries>,

@@ -54,7 +54,7 @@ pub(crate) async fn build_all(
     sources: Vec<PathBuf>,
     out: PathBuf,
     target: PathBuf,
-    tells: bool,
+    reports: bool,
 ) -> anyhow::Result<Vec<Built>> {
     let building = tokio::task::spawn_blocking(move || {
         let mut built = Vec::new();
@@ -62,7 +62,7 @@ pub(crate) async fn build_all(
             let component = plugins::build::component(&source, &out, &target)?;
             bring(&source.join(scenario::IN_SOURCE), &scenario::beside(&component))?;
             bring(&source.join(simulation::IN_SOURCE), &simulation::beside(&component))?;
-            if tells {
+            if reports {
                 output::data(&format!("built {} from {}", component.display(), source.display()));
             }
             built.push(Built { component, source });

@@ -135,7 +135,7 @@ impl Put {
     }
 
     fn load(&self, bytes: &[u8], settings: &Settings) -> anyhow::Result<Vec<LoadedPlugin>> {
-        // The component is judged in the place where it will be, not here.
+        // The component is checked in the place where it will be, not here.
         let trust = trust::Policy::default();
         let sandbox = Sandbox::new(wasm::Settings { trust, ..settings.sandbox.clone() })?;
         let place = (&*self.component, &*self.into);
@@ -154,7 +154,7 @@ impl Put {
             };
             return output::json(&json!({
                 "file": put.path, "digest": put.digest, "terms": terms.to_string(),
-                "plugins": plugins.collect::<Vec<_>>(), "verdict": admission, "reason": reason,
+                "plugins": plugins.collect::<Vec<_>>(), "admission": admission, "reason": reason,
             }));
         }
         if let Admission::Tried | Admission::NoHost(_) = admission {

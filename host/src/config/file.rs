@@ -144,7 +144,7 @@ pub(crate) struct IngestSection {
     pub validate: Option<bool>,
 }
 
-/// When the host tells of its own trouble.
+/// When the host reports its own trouble.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AlertsSection {

@@ -48,7 +48,7 @@ fn oidc(said: Spanned<OidcSection>, directory: &Path) -> Result<OidcSettings, Fa
     }
     if said.grant.is_empty() {
         return Err(fault(
-            "grant: is required, or nobody could do anything; write [[login.oidc.grant]] with a `value` \
+            "grant: is required, or no person could do anything; write [[login.oidc.grant]] with a `value` \
              of the claim and its `roles`"
                 .to_owned(),
         ));

@@ -87,7 +87,7 @@ pub struct Settings {
     pub drain: Duration,
     /// None: neither traces nor metrics are exported.
     pub telemetry: Option<TelemetrySettings>,
-    /// None: the host tells no alerts.
+    /// None: the host makes no alerts.
     pub alerts: Option<AlertSettings>,
     pub engine: engine::Settings,
 }

@@ -1,5 +1,5 @@
 //! Files of text that are not plain UTF-8: archived logs are compressed, and some shells write
-//! UTF-16. Their first bytes tell.
+//! UTF-16. Their first bytes show it.
 
 use std::io::{self, BufRead, BufReader};
 

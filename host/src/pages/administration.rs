@@ -1,4 +1,4 @@
-//! What administrators see: the audit log, and the tokens, which they create and revoke.
+//! Pages for administrators: the audit log, and the tokens, which they create and revoke.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

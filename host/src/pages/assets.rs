@@ -15,10 +15,10 @@ use crate::api::Served;
 use crate::decisions::digest::digest;
 
 const FOLDER: &str = "/assets/";
-/// Of a hash in an address: enough to tell versions apart.
+/// The digits of a hash in an address: enough to distinguish versions.
 const HASH_DIGITS: usize = 16;
 const KEPT: &str = "public, max-age=31536000, immutable";
-/// Of an address without the hash of this host's file.
+/// The caching of an address without the hash of this host's file.
 const ASKED_AGAIN: &str = "no-cache";
 
 struct Asset {
@@ -57,7 +57,7 @@ const ASSETS: [Asset; 4] = [
     },
 ];
 
-/// By path.
+/// The hashes, by path.
 static HASHES: LazyLock<BTreeMap<&'static str, String>> = LazyLock::new(|| {
     let hash = |content: &str| digest(content.as_bytes())[..HASH_DIGITS].to_owned();
     ASSETS.iter().map(|asset| (asset.path, hash(asset.content))).collect()

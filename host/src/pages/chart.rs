@@ -8,13 +8,13 @@ use sagabox_engine::model::Timestamp;
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 80.0;
 
-/// A value at a time; none where nothing is known.
+/// A value at a time. There is no point where nothing is known.
 pub(super) type Point = (Timestamp, f64);
 
 /// Lines over a span of time that ends now.
 #[derive(Debug, PartialEq)]
 pub(super) struct Chart {
-    /// What it shows, for readers who do not see it.
+    /// A description for readers who do not see it.
     pub label: String,
     /// The largest value, at the top.
     pub top: String,
@@ -26,7 +26,7 @@ pub(super) struct Chart {
 #[derive(Debug, PartialEq)]
 pub(super) struct Line {
     pub name: &'static str,
-    /// From 1: its colour and dashes.
+    /// Counts from 1: it selects the line's colour and dashes.
     pub number: usize,
     /// The newest value.
     pub now: String,
@@ -65,7 +65,7 @@ impl Chart {
     }
 }
 
-/// How much a counter grew each second, between one sample and the next.
+/// The growth of a counter in a second, between one sample and the next.
 pub(super) fn rates(samples: &[(Timestamp, u64)]) -> Vec<Point> {
     let pairs = samples.windows(2).filter(|pair| pair[1].0 > pair[0].0);
     let rate = |pair: &[(Timestamp, u64)]| {

@@ -79,7 +79,7 @@ struct StatusPart {
 /// Why a form was refused.
 struct Refusal {
     problem: Problem,
-    /// The path of the form, after the letter's own.
+    /// The path of the form, below that of the dead letter.
     form: &'static str,
 }
 
@@ -167,12 +167,12 @@ async fn read(site: &Shared, caller: &Caller, id: String) -> Result<DeadLetterRo
     Ok(dead_letter.0)
 }
 
-/// What a redrive processes.
+/// The event that a redrive processes.
 fn current(dead_letter: &DeadLetterRow) -> &str {
     dead_letter.edited.as_ref().unwrap_or(&dead_letter.event).get()
 }
 
-/// None is no reason to show no letter.
+/// Without log lines the dead letter is shown all the same.
 async fn lines(
     site: &Shared,
     caller: &Caller,
@@ -198,7 +198,7 @@ async fn live(
     Segments(id): Segments<String>,
 ) -> Result<Response, Problem> {
     let (site, caller) = (Arc::clone(&pages.site), visit.caller.clone());
-    // Of a letter that the caller may not see, there is no stream.
+    // A dead letter that the caller may not see has no stream.
     read(&site, &caller, id.clone()).await?;
     pages.live.stream(format!("{PATH}/{id} {}", visit.view()), move || {
         let (site, caller, id) = (Arc::clone(&site), caller.clone(), id.clone());
@@ -256,7 +256,7 @@ fn reason(written: &Written) -> Option<String> {
     (!written.reason.is_empty()).then(|| written.reason.clone())
 }
 
-/// The event to process in place of the letter's; none if the reader has changed nothing.
+/// The event to process in the place of the original one; none if the reader has changed nothing.
 fn edited(dead_letter: &DeadLetterRow, written: &Written) -> Result<Option<Event>, Problem> {
     let Some(sent) = &written.event else { return Ok(None) };
     let original = current(dead_letter);
@@ -270,7 +270,7 @@ fn edited(dead_letter: &DeadLetterRow, written: &Written) -> Result<Option<Event
     event.map(Some).map_err(wrong)
 }
 
-/// Leads back to the letter; what was refused is shown with what the reader has written.
+/// Leads back to the dead letter. A refusal is shown with what the reader has written.
 async fn answer(
     pages: &Pages,
     visit: &Visit,

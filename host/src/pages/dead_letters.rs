@@ -122,7 +122,7 @@ fn named(asked: Asked, caller: &Caller, plugins: &BTreeSet<String>) -> Asked {
     }
 }
 
-/// None for a field of a form that is empty.
+/// None for an empty field of a form.
 pub(super) fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -164,7 +164,7 @@ async fn started(
     Ok(batches.into_iter().map(|batch| (members(&batch.filter), batch)).collect())
 }
 
-/// The list of a group's letters.
+/// The address of the list of a group's dead letters.
 fn list_address(cause: &CauseRow) -> String {
     let given = [
         ("plugin", Some(cause.plugin.as_str())),
@@ -206,13 +206,13 @@ struct ListPage {
     act: Option<Act>,
 }
 
-/// A letter in a list.
+/// A dead letter in a list.
 struct Row {
     dead_letter: DeadLetterRow,
     name: EventName,
 }
 
-/// What a list shows of an event.
+/// The part of an event that a list shows.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct EventName {
@@ -278,7 +278,7 @@ impl Listed {
         };
         Ok(DeadLetters {
             plugin: given(&self.plugin),
-            // Of messages it is empty, and only a group asks for it.
+            // It is empty for messages, and only a group asks for it.
             plugin_version: given(&self.plugin_version)
                 .or_else(|| (!self.cause.is_empty() && !self.sink.is_empty()).then(String::new)),
             status,

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use dagre::graph::{Graph, GraphOptions};
 use dagre::{EdgeLabel, LayoutOptions, NodeLabel, RankDir, layout};
 
-/// Of the letters of a drawing: wide enough for most, as their real width is the browser's.
-const LETTER_WIDTH: f64 = 7.6;
+/// The width of a character in a drawing: enough for most, because the real width depends on the
+/// browser.
+const CHARACTER_WIDTH: f64 = 7.6;
 const LINE_HEIGHT: f64 = 16.0;
 const PADDING: f64 = 12.0;
 /// A longer name is cut in the drawing; the table below it has all of it.
@@ -55,7 +56,7 @@ pub(super) struct Drawing {
     pub lines: Vec<Line>,
 }
 
-/// A node where it stands. Texts are in its middle.
+/// A node and its place. Texts are in its middle.
 #[derive(Debug)]
 pub(super) struct Box {
     pub class: &'static str,
@@ -158,10 +159,10 @@ fn lines(name: &str, rate: Option<&String>) -> Vec<(String, bool)> {
     std::iter::once((name, false)).chain(rate).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of letters and lines")]
+#[expect(clippy::cast_precision_loss, reason = "a number of characters and lines")]
 fn size(lines: &[(String, bool)]) -> (f64, f64) {
-    let letters = lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or(0);
-    (letters as f64 * LETTER_WIDTH, lines.len() as f64 * LINE_HEIGHT)
+    let characters = lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or(0);
+    (characters as f64 * CHARACTER_WIDTH, lines.len() as f64 * LINE_HEIGHT)
 }
 
 /// Lines of text around a middle.
@@ -249,7 +250,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever the plugins send each other, circles included.
+        /// Plugins that send each other anything, circles included.
         #[test]
         fn every_graph_is_laid_out_without_overlaps(
             count in 1usize..9,

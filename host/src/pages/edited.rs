@@ -1,4 +1,5 @@
-//! Pure: an edited text as a browser sends it, with what was not edited as it was.
+//! Pure: merges an edited text, as a browser sends it, with the original, so that unedited parts do
+//! not change.
 //!
 //! A browser sends every line break of a text field as CR LF, whatever the text had. So the lines
 //! before the first and behind the last change keep their own line breaks, and lines between them
@@ -27,7 +28,7 @@ pub(super) fn restored(original: &str, sent: &str) -> String {
     }
 }
 
-/// With LF for each line break.
+/// The text with LF for each line break.
 fn plain(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
@@ -41,7 +42,7 @@ struct Line<'t> {
 }
 
 impl<'t> Line<'t> {
-    /// The same but for the kind of line break.
+    /// Whether they differ at most in the kind of line break.
     fn is_like(&self, other: &Self) -> bool {
         self.text == other.text && self.end.is_empty() == other.end.is_empty()
     }
@@ -77,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// As a browser sends it.
+    /// The form in which a browser sends it.
     fn sent(text: &str) -> String {
         plain(text).replace('\n', "\r\n")
     }
@@ -108,7 +109,7 @@ mod tests {
             prop_assert_eq!(restored(&text, &sent(&text)), text);
         }
 
-        /// But for line breaks, it is what the reader wrote.
+        /// Except for line breaks, the result is what the reader wrote.
         #[test]
         fn what_was_edited_is_what_the_reader_means(
             text in "[ab\r\n]{0,12}",

@@ -1,7 +1,7 @@
-//! Pure: a JSON Schema as the fields of a form, and the data that a reader has written into them.
+//! Pure: a JSON Schema as the fields of a form, and the data from these fields.
 //!
-//! Members that are texts, numbers, truth values or choices have fields of their own; any other member
-//! is written as JSON. What a reader writes is not read into a value: digits stay as they are.
+//! Members that are texts, numbers, truth values or choices have fields of their own; any other
+//! member is written as JSON. Written text is not parsed into a value: digits stay as they are.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Number,
     /// One of these values, as JSON.
     Choice(Vec<String>),
-    /// Anything, as JSON.
+    /// Any value, as JSON.
     Json,
 }
 
@@ -175,7 +175,7 @@ mod tests {
         });
         let fields = fields(&schema).unwrap();
         let kinds: Vec<&Kind> = fields.iter().map(|field| &field.kind).collect();
-        // Null cannot be told from an empty text where the member is required.
+        // Null cannot be distinguished from an empty text where the member is required.
         assert_eq!(kinds, [&Kind::Number, &Kind::Text, &Kind::Json, &Kind::Json]);
         let written = written(&[("price", "9.50"), ("reason", "null")]);
         assert_eq!(data(&fields, &written).unwrap(), r#"{"price":9.50,"reason":null}"#);

@@ -1,5 +1,5 @@
-//! What all pages have around their content: navigation, who reads, light or dark, and the headers
-//! of the answer.
+//! The frame of all pages: navigation, the name of the reader, light or dark, and the headers of
+//! the answer.
 
 use askama::Template;
 use axum::extract::FromRequestParts;
@@ -28,7 +28,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
         HeaderValue::from_static("same-origin"),
     ),
 ];
-/// Of the reader's own choice between light and dark.
+/// The reader's own choice between light and dark.
 const THEME_COOKIE: &str = "theme";
 
 /// The pages that the navigation names, in its order.
@@ -82,13 +82,13 @@ enum Theme {
     Dark,
 }
 
-/// What the layout shows. A page's template has it as its field `frame`.
+/// The values that the layout shows. A page's template has it as its field `frame`.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub title: String,
     /// The path of the navigation's entry that the page belongs to.
     pub section: &'static str,
-    /// The stream that sends parts of the page anew.
+    /// The stream that sends parts of the page again when they change.
     pub live: Option<String>,
     theme: Option<Theme>,
     pub entries: Vec<&'static Entry>,
@@ -99,7 +99,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Of a page that anyone may see: an error, or a login.
+    /// The frame of a page that anyone may see: an error, or a login.
     pub(super) fn without_caller(headers: &HeaderMap, title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -126,7 +126,7 @@ impl Frame {
     }
 }
 
-/// Who opens a page. Handlers of pages take it beside what the address says.
+/// The caller who opens a page. Handlers of pages take it beside the parts of the address.
 pub(super) struct Visit {
     pub caller: Caller,
     theme: Option<Theme>,

@@ -1,9 +1,9 @@
-//! Parts of open pages, sent anew when they change.
+//! Sends parts of open pages again when they change.
 //!
-//! A page that is open follows a *topic*: what it shows, for a view that its reader has. One task
-//! renders a topic, at most once in [`STEP`], for as long as a page follows it; ten open pages cost
-//! as much as one. A stream ends when the host stops, and after [`STREAM_TIME`]: the browser opens
-//! another then, and is asked again who it is.
+//! An open page follows a *topic*: its content, for a view that its reader has. One task renders a
+//! topic, at most once in [`STEP`], for as long as a page follows it; ten open pages cost as much
+//! as one. A stream ends when the host stops, and after [`STREAM_TIME`]: then the browser opens
+//! another one, and is authorized again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -47,8 +47,8 @@ impl Live {
         Self { topics: Mutex::default(), streams, stopping }
     }
 
-    /// The stream of a topic. `topic` names everything on which what is rendered depends, also the
-    /// reader's view.
+    /// The stream of a topic. `topic` names everything on which the rendered content depends, also
+    /// the reader's view.
     ///
     /// # Errors
     /// If too many pages are open.
@@ -135,7 +135,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// What cannot be rendered stays as it was, and the page says why.
+/// A part that cannot be rendered stays as it was, and the page says why.
 fn rendered(parts: Result<Parts, Problem>, before: &Parts) -> Parts {
     match parts {
         Ok(mut parts) => {
@@ -186,7 +186,7 @@ fn sent(
     })
 }
 
-/// htmx puts each part into the element with its id, and leaves alone what is the same in it.
+/// htmx puts each part into the element with its id, and does not touch what has not changed in it.
 fn message(parts: &Parts, shown: &Parts) -> String {
     let mut message = String::new();
     for (id, html) in parts.iter().filter(|(id, html)| shown.get(*id) != Some(html)) {

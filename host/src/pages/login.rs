@@ -1,4 +1,4 @@
-//! Where people sign in and out. The pages and forms are here; what a login is, the API knows.
+//! Pages on which people sign in and out. The pages and forms are here; the API implements logins.
 
 use askama::Template;
 use axum::Form;
@@ -44,7 +44,7 @@ struct LoginPage {
     /// The name of the identity provider.
     provider: Option<String>,
     is_out: bool,
-    /// Where a person also signs out of the identity provider.
+    /// The address at which a person also signs out of the identity provider.
     sign_out: Option<String>,
     problem: Option<Problem>,
 }

@@ -2,8 +2,8 @@
 //!
 //! A page shows what the API answers: its handler calls the API's handlers, which check what the
 //! caller may see. Templates escape every value, so nothing of an event becomes markup. Each page
-//! works without script; with script, htmx replaces the parts that a stream sends anew (`live`).
-//! What this room does not know: the store's tables, the configuration, the command line.
+//! works without script; with script, htmx replaces the parts that a stream sends again (`live`).
+//! This room does not know the store's tables, the configuration or the command line.
 
 mod administration;
 mod assets;
@@ -48,7 +48,7 @@ use self::live::Live;
 use crate::access::Permission;
 use crate::api::{self, Beside, Caller, Needs, Served, Shared};
 
-/// What the pages share.
+/// The state that the pages share.
 struct Desk {
     site: Shared,
     live: Arc<Live>,
@@ -133,7 +133,7 @@ pub(crate) fn beside(site: &Shared) -> Beside {
     Beside { served, fallback: routing::any(not_found) }
 }
 
-/// What is served, for tests that try every path.
+/// All paths that are served, for tests that try each of them.
 #[cfg(test)]
 pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
     let pages = routes().into_iter().map(|route| route.path);

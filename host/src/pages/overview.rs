@@ -1,4 +1,4 @@
-//! The first page: what needs an operator, what comes in, is decided, leaves and waits, and the
+//! The first page: what needs an operator, how much arrives, is decided, leaves and waits, and the
 //! accounts that show that nothing is missing.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::store::query::batches::{BatchFilter, BatchRow, BatchStatus};
 use crate::store::query::rows::{Accounts, PluginAccount};
 
 pub(super) const PATH: &str = "/overview";
-/// So many events behind, a plugin needs an operator's look: a plugin that keeps up has fewer.
+/// A plugin that is this many events behind needs an operator: one that keeps up has fewer.
 const LAG_EVENTS: u64 = 10_000;
 /// Batches that have paused by themselves: more than a person looks at here.
 const STOPPED_MAX: u32 = 10;
@@ -88,7 +88,7 @@ async fn show(State(pages): State<Pages>, visit: Visit) -> Result<Page, Problem>
 
 async fn live(State(pages): State<Pages>) -> Result<Response, Problem> {
     let site = Arc::clone(&pages.site);
-    // Those who may see it, see all of it.
+    // Readers who may see it see all of it.
     pages.live.stream(PATH.to_owned(), move || {
         let site = Arc::clone(&site);
         async move {

@@ -1,5 +1,5 @@
-//! Holding work back: what is paused and what waits because of it, limits of sinks and types, and
-//! attempts before their time.
+//! Controls: what is paused and what waits because of it, limits of sinks and types, and attempts
+//! before their time.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ struct HeldPart {
 
 struct Held {
     pauses: Vec<PauseRow>,
-    /// None: the reader may not see limits, which concern all plugins.
+    /// None if the reader may not see limits, which concern all plugins.
     limits: Option<Vec<LimitRow>>,
     now: Timestamp,
 }

@@ -1,5 +1,5 @@
-//! The plugins: what serves, what is tried, what was refused; and for one plugin its limits with what
-//! it has used of them, and its newest log lines.
+//! The plugins: which serve, which are tried, which were refused; and for one plugin its limits,
+//! the most of them that it has used, and its newest log lines.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ struct PluginShown {
     frame: Frame,
     view: ServingView,
     candidates: Vec<CandidateView>,
-    /// None: the reader may not see payloads, and lines can have parts of them.
+    /// None if the reader may not see payloads, because lines can have parts of them.
     lines: Option<Vec<Line>>,
 }
 
@@ -188,7 +188,7 @@ fn effect(effect: &Effect) -> &'static str {
     }
 }
 
-/// How much of what is allowed was used, in whole percent.
+/// The used part of a limit, in whole percent.
 fn percent(used: impl Value<u64>, allowed: impl Value<u64>) -> u64 {
     let percent = u128::from(used.value()) * 100 / u128::from(allowed.value().max(1));
     u64::try_from(percent).unwrap_or(u64::MAX)

@@ -1,5 +1,5 @@
-//! Sending an event by hand: as a form if the plugin that takes it has a schema for it, otherwise as
-//! JSON. What is wrong is shown at its field.
+//! Sends an event by hand: as a form if the plugin that takes it has a schema for it, otherwise as
+//! JSON. An error is shown at its field.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -25,9 +25,9 @@ use crate::io::cloudevents::STRUCTURED;
 use crate::io::json_schema::JsonSchema;
 
 pub(super) const PATH: &str = "/send";
-/// Who an event is from that a person sends.
+/// The source of an event that a person sends.
 const SOURCE: &str = "/sagabox/pages";
-/// Before the names of the data's fields in the form.
+/// The prefix of the data's fields in the form.
 const DATA: &str = "data/";
 
 pub(super) fn routes() -> Vec<PageRoute> {
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 struct Asked {
     #[serde(rename = "type")]
     event_type: String,
-    /// Set: the data is written as JSON, though there is a schema.
+    /// If it is set, the data is written as JSON although there is a schema.
     raw: Option<String>,
 }
 
@@ -50,7 +50,7 @@ struct SendPage {
     /// The types that plugins take.
     types: Vec<String>,
     event_type: String,
-    /// None: the data is written as JSON.
+    /// None if the data is written as JSON.
     fields: Option<Vec<Field>>,
     /// Whether there is a schema.
     has_fields: bool,
@@ -153,7 +153,7 @@ fn schema(site: &Shared, event_type: &str) -> Option<Value> {
     })
 }
 
-/// An id that no other event has. The form has it, so a form that is sent twice is one event.
+/// An id that no other event has. The form has it, so a form that is sent twice sends one event.
 fn fresh_id(site: &Shared) -> String {
     let now = site.now().0;
     format!("by-hand-{now}-{:08x}", RandomState::new().hash_one(now) & 0xffff_ffff)

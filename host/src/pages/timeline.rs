@@ -1,5 +1,5 @@
-//! The life of an instance as a drawing: decisions, messages and timers over time, without the time
-//! in which nothing happened.
+//! The history of an instance as a drawing: decisions, messages and timers over time, without the
+//! time in which nothing happened.
 
 use sagabox_engine::model::{Due, RecordedTimer, Timestamp};
 
@@ -12,7 +12,7 @@ const MARGIN: f64 = 12.0;
 const FOLDED: u64 = 4;
 /// Shorter pauses are never folded.
 const FOLDED_MS_MIN: u64 = 1_000;
-/// More, and the dots cannot be told apart.
+/// With more, the dots cannot be distinguished.
 const DOTS_MAX: usize = 6;
 
 #[derive(Debug, Default, PartialEq)]

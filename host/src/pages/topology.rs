@@ -1,8 +1,7 @@
-//! Who sends what to whom: a drawing of all plugins, from their manifests, with what goes over the
-//! arrows in a second.
+//! The flows between plugins as a drawing, from their manifests, with the rate of each arrow.
 //!
-//! Counters exist for each plugin and each sink. What comes over an arrow is known if it is the only
-//! one that leads to its end; otherwise the number stands at the end.
+//! Counters exist for each plugin and each sink. The rate of an arrow is known if it is the only
+//! one that leads to its end; otherwise the number is shown at the end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -66,7 +65,7 @@ async fn show(State(pages): State<Pages>, visit: Visit) -> Result<Page, Problem>
 async fn live(State(pages): State<Pages>) -> Result<Response, Problem> {
     let site = Arc::clone(&pages.site);
     let before: Arc<Mutex<Option<Arc<Moment>>>> = Arc::default();
-    // Those who may see it, see all of it.
+    // Readers who may see it see all of it.
     pages.live.stream(PATH.to_owned(), move || {
         let (site, before) = (Arc::clone(&site), Arc::clone(&before));
         async move {

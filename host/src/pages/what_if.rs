@@ -1,5 +1,5 @@
-//! What if: one decision, decided again with an edited event or by another version, beside what is
-//! on record.
+//! What if: one decision, decided again with an edited event or by another version, beside the
+//! record.
 
 use askama::Template;
 use axum::extract::State;
@@ -53,7 +53,7 @@ struct WhatIfPage {
     problem: Option<Problem>,
 }
 
-/// What a version decided, and where that differs.
+/// The decision of a version, and where it differs.
 struct Shown {
     decided: Decided,
     decision: String,

@@ -1,5 +1,5 @@
-//! A recorded decision, decided again: by the version that decided it, by another one, or with
-//! another event. Replay asks it of every decision, and a person of one.
+//! Decides a recorded decision again: with the version that decided it, with another one, or with
+//! another event. Replay does this for every decision, and an operator for one.
 //!
 //! A handler is a pure function, so nothing is committed or sent.
 
@@ -19,18 +19,18 @@ use crate::decisions::recorded::{self, Messages, asks, failed};
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::query::Queries;
 
-/// What a decision was made of.
+/// The recorded inputs of a decision.
 pub(crate) struct Inputs<'r> {
     pub record: &'r DecisionRecord,
     pub summary: &'r DecisionSummary,
     pub hops: Hops,
     pub event: Arc<Event>,
-    /// The state before it.
+    /// The state before the decision.
     pub before: Option<&'r State>,
     pub answers: Vec<Answer>,
 }
 
-/// What a version makes of them.
+/// The outcome of the call.
 pub(crate) enum Outcome {
     Decided { decision: Decision, before: Option<State> },
     Asks(Vec<Question>),
@@ -60,7 +60,7 @@ pub(crate) fn decide(handler: &dyn Handler, inputs: &Inputs<'_>) -> Outcome {
     }
 }
 
-/// Where the outcome differs from what is on record.
+/// The places at which the outcome differs from the record.
 pub(crate) fn differences(
     handler: &dyn Handler,
     inputs: &Inputs<'_>,
@@ -96,7 +96,7 @@ pub(crate) fn differences(
 /// The answers that a decision received. `stream` reads the events of a subject.
 ///
 /// # Errors
-/// Why they are not known any more.
+/// Says why they are no longer known.
 pub(crate) fn answers(
     summary: &DecisionSummary,
     mut stream: impl FnMut(&str, u64) -> Result<Vec<Arc<Event>>, String>,
@@ -119,7 +119,7 @@ pub(crate) fn answers(
     answers.collect()
 }
 
-/// Loads versions that the store keeps, for the questions of people.
+/// Loads versions that the store keeps, so that people can ask what they decide.
 pub struct KeptVersions {
     pub sandbox: Sandbox,
     /// Each plugin's own settings, as JSON.
@@ -128,8 +128,8 @@ pub struct KeptVersions {
 }
 
 impl KeptVersions {
-    /// The plugin of this name in the component with this digest. It is compiled, which takes a
-    /// while if the cache does not have it.
+    /// The plugin of this name in the component with this digest. The component is compiled, which
+    /// takes a while if the cache does not have it.
     ///
     /// # Errors
     /// If the store does not keep it, or it does not load.

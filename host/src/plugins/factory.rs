@@ -27,7 +27,7 @@ pub enum Preflight {
     Report,
 }
 
-/// A file as it was found at some time.
+/// A file as a look at the directory found it.
 #[derive(Clone)]
 pub struct Find {
     pub path: PathBuf,
@@ -40,7 +40,7 @@ pub struct LoadedFile {
     pub outcome: Result<Vec<LoadedPlugin>, Unfit>,
 }
 
-/// All that loading and trying plugins needs.
+/// The parts that are needed to load and try plugins.
 pub struct PluginFactory {
     /// The plugin directory, whose lock file applies.
     pub directory: PathBuf,
@@ -53,7 +53,8 @@ pub struct PluginFactory {
 }
 
 impl PluginFactory {
-    /// Creates the index by subject if one of the plugins reads streams. Not every store has it.
+    /// Creates the index by subject if one of the plugins reads streams. Not every store has that
+    /// index.
     pub(in crate::plugins) async fn index_for(
         &self,
         plugins: &[LoadedPlugin],
@@ -65,9 +66,9 @@ impl PluginFactory {
         indexed.map_err(|error| format!("the log cannot be indexed by subject: {error}"))
     }
 
-    /// Whether this file served last, and without a canary, or there is no state to try it on.
-    /// The digest decides and not the version, because a plugin that was built again may read
-    /// states in another way.
+    /// Whether this file served last and without a canary, or there is no state to try it on. The
+    /// digest decides and not the version, because a plugin that was built again may read states in
+    /// another way.
     pub(in crate::plugins) async fn served_before(
         &self,
         find: &Find,
@@ -143,7 +144,7 @@ impl PluginFactory {
         wasm::load((path, &self.directory), bytes, &self.sandbox, &self.configurations)
     }
 
-    /// Loads a file's plugins. This is seconds of pure computation.
+    /// Loads a file's plugins. This takes seconds of pure computation.
     pub(in crate::plugins) fn load(&self, file: File, number: u64) -> LoadedFile {
         let File { path, content, digest } = file;
         let outcome =

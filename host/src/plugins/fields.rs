@@ -21,10 +21,11 @@ use crate::plugins::rollout::served::Served;
 use crate::store::query::StatePage;
 use crate::store::query::rows::{FilledFields, StateRow};
 
-/// What is read, and written in one transaction, for which decisions wait: some milliseconds.
+/// The states of one page, which are written in one transaction that decisions wait for: some
+/// milliseconds.
 const PAGE: StatePage = StatePage { states: 200, bytes: 4 << 20 };
 
-/// The passes that run, one for each plugin at most.
+/// The passes in progress, at most one for each plugin.
 #[derive(Default)]
 pub(in crate::plugins) struct Filling(BTreeMap<String, (CancellationToken, JoinHandle<()>)>);
 
@@ -47,7 +48,7 @@ impl Filling {
         let pass = tokio::spawn(async move {
             if let Some((token, pass)) = before {
                 token.cancel();
-                // It ends with the page that it writes.
+                // The pass ends with the page that it writes.
                 let _ = pass.await;
             }
             fill(&factory, &served, &digest, &stop).await;
@@ -86,7 +87,8 @@ async fn fill(
     }
 }
 
-/// The number of instances that it has looked at; none if there was nothing to do, or it was ended.
+/// Returns the number of instances that it has read; none if there was nothing to do, or if it was
+/// ended.
 async fn pass(
     factory: &PluginFactory,
     served: &Arc<Served>,
@@ -97,7 +99,7 @@ async fn pass(
     let plugin = manifest.name.as_str();
     let fields = Fields::new(&manifest.optional.fields).map(Arc::new);
     let filled = factory.records.fields_filled(plugin).await?;
-    // Without a note, no version has declared any.
+    // Without a note, no version has declared fields.
     if filled.as_deref() == Some(digest) || filled.is_none() && fields.is_none() {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! Follows a directory for the plugin directory and for the candidates: looks at it in the
-//! background, and numbers what it finds at each path, so that work on an older find can be told
-//! from the newest.
+//! background, and numbers what it finds at each path, so that work on an older find can be
+//! distinguished from work on the newest.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,23 +10,23 @@ use crate::plugins::factory::Find;
 use crate::plugins::watch::{News, Watcher};
 
 pub(crate) struct Follower {
-    /// What the log says when the directory cannot be read.
+    /// The log line for a directory that cannot be read.
     trouble: &'static str,
-    /// None before it begins, and while it looks.
+    /// None before it begins, and while a look is in progress.
     watcher: Option<Watcher>,
     /// The number of the newest find at each path.
     finds: BTreeMap<PathBuf, u64>,
-    /// The directory could not be read when it was last looked at.
+    /// Whether the last look could not read the directory.
     is_blind: bool,
 }
 
 impl Follower {
-    /// Does nothing before it begins.
+    /// A follower that does nothing before `begin`.
     pub(crate) fn new(trouble: &'static str) -> Self {
         Self { trouble, watcher: None, finds: BTreeMap::new(), is_blind: false }
     }
 
-    /// Follows what this watcher has seen first. Returns what `first` found there.
+    /// Follows the directory from the first look of this watcher on. Returns the result of `first`.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -40,7 +40,8 @@ impl Follower {
         Ok(found)
     }
 
-    /// Looks at the directory again. None if it cannot be read: what was there still counts.
+    /// Looks at the directory again. Returns none if it cannot be read: the last result still
+    /// counts then.
     pub(crate) async fn look(&mut self) -> Option<News> {
         let mut watcher = self.watcher.take()?;
         let looked = tokio::task::spawn_blocking(move || {
@@ -55,7 +56,7 @@ impl Follower {
                 Some(news)
             }
             Err(error) => {
-                // Once: it is looked at several times a second.
+                // Logged once, because there are several looks a second.
                 if !std::mem::replace(&mut self.is_blind, true) {
                     tracing::error!(%error, "{}", self.trouble);
                 }
@@ -64,12 +65,13 @@ impl Follower {
         }
     }
 
-    /// Files that are not named as components.
+    /// Files whose names are not those of components.
     pub(crate) fn others(&self) -> &[PathBuf] {
         self.watcher.as_ref().map_or(&[], Watcher::others)
     }
 
-    /// Something was found at the path, or it is gone: earlier finds are void.
+    /// Returns a new number, because something was found at the path, or it is gone: earlier finds
+    /// are void.
     pub(crate) fn next_find(&mut self, path: &Path) -> u64 {
         let number = self.finds.entry(path.to_owned()).or_default();
         *number += 1;
@@ -81,7 +83,7 @@ impl Follower {
         self.finds.get(&find.path) != Some(&find.number)
     }
 
-    /// What lies at the path counts as found again with the next looks.
+    /// Lets the file at the path count as found again at the next looks.
     pub(crate) fn forget(&mut self, path: &Path) {
         if let Some(watcher) = &mut self.watcher {
             watcher.forget(path);

@@ -1,8 +1,8 @@
 //! Keeps each component that decides in the store, before its first decision.
 //!
 //! So replay, a rollback and the question what a version would have decided need no file that a
-//! person kept. The component is read from its file once more, which happens once for each
-//! content: the store knows it by its digest.
+//! person kept. The component is read from its file once more, which happens once for each content:
+//! the store knows it by its digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -51,8 +51,8 @@ impl PluginFactory {
     }
 
     /// The versions of plugins that the store keeps and that may have been canaries since the host
-    /// last noted which file serves: they convert the states that they have left. One that is
-    /// damaged, or is not trusted any more, is left out.
+    /// last noted which file serves: they convert the states that they have left. Damaged versions,
+    /// and those that are no longer trusted, are left out.
     pub(in crate::plugins) async fn earlier_canaries(self: &Arc<Self>) -> Vec<Arc<dyn Handler>> {
         let mut handlers = Vec::new();
         let kept = match self.queries.kept_components().await {
@@ -98,7 +98,7 @@ impl PluginFactory {
         loaded.await.map_err(|error| error.to_string())?
     }
 
-    /// Notes which components decide. The others are removed with their last decisions.
+    /// Notes which components decide. Other components are removed with their last decisions.
     pub(in crate::plugins) async fn keep_no_others(&self, in_use: &InUse) {
         if let Err(error) = self.records.end_other_uses(in_use).await {
             tracing::warn!(

@@ -1,8 +1,9 @@
 //! Whether the plugins can read an event, before it is accepted (`[ingest] validate`).
 //!
-//! Relies on the schemas of the manifests, which are correct: a plugin with a broken one is not
-//! loaded. Each schema is compiled once for each version, when the first event comes after the
-//! version begins to serve. Refuses only an event that certainly none of its receivers can read.
+//! The module relies on the schemas of the manifests, which are correct: a plugin with a broken one
+//! is not loaded. Each schema is compiled once for each version, when the first event comes after
+//! the version begins to serve. It refuses an event only if certainly none of its receivers can
+//! read it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +26,7 @@ pub struct Readability {
 pub struct Unreadable {
     pub event_type: String,
     pub plugin: String,
-    /// Into the data.
+    /// The place in the data.
     pub pointer: String,
     pub reason: String,
 }
@@ -35,7 +36,7 @@ type Compiled = HashMap<(String, String, String), Arc<JsonSchema>>;
 
 #[derive(Default)]
 struct Readers {
-    /// Of the plugin status, when these were made.
+    /// The number of changes of the plugin status for which these were compiled.
     changes: Option<u64>,
     by_type: HashMap<String, Vec<Reader>>,
     compiled: Compiled,
@@ -73,7 +74,7 @@ impl Readability {
 }
 
 impl Readers {
-    /// Those of the versions that decide now. What is compiled already is kept.
+    /// The schemas of the versions that decide now. Those that are compiled already are kept.
     fn renewed(&self, changes: u64, plugin_status: &PluginStatus) -> Self {
         let mut renewed = Self { changes: Some(changes), ..Self::default() };
         for (digest, manifest) in plugin_status.deciding() {
@@ -101,7 +102,8 @@ impl Readers {
         if !event.is_json() || readers.iter().filter(takes).any(|reader| reader.schema.is_none()) {
             return None;
         }
-        // What this cannot hold, such as a number beyond all floats, is for the plugin to judge.
+        // A value that this type cannot hold, such as a number beyond all floats, is for the plugin
+        // to accept or refuse.
         let value: Option<Value> = match event.data.is_empty() {
             true => None,
             false => Some(serde_json::from_slice(&event.data).ok()?),
@@ -209,7 +211,7 @@ mod tests {
         check(&readability, "{\"amount\":\"1\"}", Some(("shop", "/amount")));
         check(&readability, "{}", Some(("shop", "/amount")));
         check(&readability, "", Some(("shop", "")));
-        // Not held by this kind of value, and valid JSON.
+        // This kind of value cannot hold it, and it is valid JSON.
         check(&readability, "{\"amount\":1e999}", None);
         let mut foreign = paid("{}");
         foreign.event_type = "Other".to_owned();

@@ -34,11 +34,10 @@ const FIRST: u64 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The pause between two looks at the directory. None: the directory is read only at the
-    /// start.
+    /// The pause between two looks at the directory. None: the directory is read only at the start.
     pub poll: Option<Duration>,
     pub preflight: Preflight,
-    /// What becomes of the events that came while a plugin was removed.
+    /// What happens to the events that are accepted while a plugin is removed.
     pub missed: Missed,
 }
 
@@ -112,7 +111,7 @@ impl Loader {
         let begun = follower.begin(move || {
             let mut loaded = Vec::new();
             let bytes_max = loading.sandbox.component_bytes();
-            // One is loaded, and what was read of it is dropped, before the next is read.
+            // Each file is loaded, and its content is dropped, before the next one is read.
             let each = |file| loaded.push(loading.load(file, FIRST));
             let watcher = Watcher::begin(&folder, bytes_max, each)?;
             Ok((watcher, loaded))
@@ -146,30 +145,37 @@ impl Loader {
             canaries: Vec::new(),
         };
         loader.candidates.remember().await;
-        for LoadedFile { find, outcome } in loaded {
-            loader.follower.next_find(&find.path);
-            let Some(plugins) = loader.checked(&find, outcome).await else { continue };
-            loader.factory.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
-            let beside_canary = |plugin: &LoadedPlugin| {
-                let name = plugin.handler.manifest().name.as_str();
-                loader.candidates.has_run_beside(name, &find.digest)
-            };
-            let goes_on = plugins.iter().any(beside_canary);
-            if goes_on || loader.factory.served_before(&find, &plugins).await? {
-                let manifests = plugins.iter().map(|plugin| plugin.handler.manifest());
-                let kept = loader.factory.keep(&find, manifests).await;
-                kept.map_err(|why| anyhow::anyhow!("{}: {why}", find.path.display()))?;
-                let served = loader.served(&plugins);
-                loader.note(&find, served, None);
-            } else {
-                loader.try_out(find, plugins);
-            }
+        for file in loaded {
+            loader.begin_with(file).await?;
         }
         let canaries = loader.candidates.begin(&loader.beside()).await;
         loader.canaries = canaries.with_context(reading)?;
         loader.in_use = loader.deciding();
         loader.factory.keep_no_others(&loader.in_use).await;
         Ok(loader)
+    }
+
+    /// Lets the plugins of a file serve that served when the host stopped, and tries all others.
+    async fn begin_with(&mut self, file: LoadedFile) -> anyhow::Result<()> {
+        let LoadedFile { find, outcome } = file;
+        self.follower.next_find(&find.path);
+        let Some(plugins) = self.checked(&find, outcome).await else { return Ok(()) };
+        self.factory.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
+        let beside_canary = |plugin: &LoadedPlugin| {
+            let name = plugin.handler.manifest().name.as_str();
+            self.candidates.has_run_beside(name, &find.digest)
+        };
+        let continues = plugins.iter().any(beside_canary);
+        if continues || self.factory.served_before(&find, &plugins).await? {
+            let manifests = plugins.iter().map(|plugin| plugin.handler.manifest());
+            let kept = self.factory.keep(&find, manifests).await;
+            kept.map_err(|why| anyhow::anyhow!("{}: {why}", find.path.display()))?;
+            let served = self.served(&plugins);
+            self.note(&find, served, None);
+        } else {
+            self.try_out(find, plugins);
+        }
+        Ok(())
     }
 
     pub fn plugin_status(&self) -> PluginStatus {
@@ -196,7 +202,8 @@ impl Loader {
         serving.collect()
     }
 
-    /// Follows the directory until `stop`. What a canary failed at is redriven in `batches`.
+    /// Follows the directory until `stop`. The dead letters of a withdrawn canary are redriven in
+    /// `batches`.
     pub async fn run(mut self, engine: Engine, batches: Batches, stop: CancellationToken) {
         self.candidates.redrive_in(batches);
         let never = Duration::from_secs(3_600);

@@ -1,4 +1,4 @@
-//! What people see of the plugins: which serve, which were refused and why, and which are tried.
+//! The status of the plugins: which serve, which were refused and why, and which are tried.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ struct State {
     refusals: u64,
     replacements: u64,
     withdrawals: u64,
-    /// Counts the changes of what decides live events.
+    /// Counts the changes of the versions that decide live events.
     changes: u64,
 }
 
@@ -78,7 +78,7 @@ pub struct CandidateView {
     /// When and why a canary was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Withdrawn>,
-    /// In which ways a shadow's decisions differ, the most frequent first.
+    /// The kinds of a shadow's differences, the most frequent first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<KindShape>)]
     pub kinds: Vec<KindCount<Differing>>,
@@ -147,7 +147,7 @@ impl PluginStatus {
         self.lock().serving.values().cloned().collect()
     }
 
-    /// A number that is another one after each change of [`Self::deciding`].
+    /// A number that changes with each change of [`Self::deciding`].
     pub fn changes(&self) -> u64 {
         self.lock().changes
     }

@@ -1,4 +1,5 @@
-//! Pure: who sends what to whom, by the manifests of all plugins together.
+//! Pure: the flows of messages between plugins and the outside, by the manifests of all plugins
+//! together.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -22,11 +23,11 @@ impl Described for Manifest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Topology {
     pub flows: Vec<Flow>,
-    /// Each as the flows that lead from a plugin back to it.
+    /// Cycles, each as the flows that lead from a plugin back to it.
     pub cycles: Vec<Vec<Flow>>,
 }
 
-/// Messages of one type on one way.
+/// The messages of one type between two places.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 pub struct Flow {
     pub kind: FlowKind,
@@ -47,18 +48,18 @@ pub enum FlowKind {
 #[serde(rename_all = "kebab-case")]
 #[schema(as = FlowEnd)]
 pub enum End {
-    /// Whoever sends events to the host.
+    /// The senders of events to the host.
     Outside,
     Plugin(String),
-    /// Where a route leads.
+    /// The sink of a route.
     Sink(String),
-    /// The host's own queue of the message's type.
+    /// The host's own queue of the message type.
     Queue,
     Nowhere,
 }
 
 impl Topology {
-    /// `routes` is from message type to sink.
+    /// `routes` maps message types to sinks.
     #[must_use]
     pub fn new<P: Described>(plugins: &[P], routes: &BTreeMap<String, String>) -> Self {
         let mut flows = BTreeSet::new();
@@ -77,7 +78,7 @@ fn received<P: Described>(plugin: &P, plugins: &[P]) -> Vec<Flow> {
     let mut flows = Vec::new();
     for subscription in &plugin.manifest().subscriptions {
         let event_type = &subscription.event_type;
-        // The host makes these itself.
+        // The host itself makes these.
         if event_type.starts_with(reserved::PREFIX) {
             continue;
         }
@@ -102,7 +103,7 @@ fn received<P: Described>(plugin: &P, plugins: &[P]) -> Vec<Flow> {
     flows
 }
 
-/// What leaves the host, and events that reach nobody.
+/// The messages that leave the host, and the events that no plugin takes.
 fn sent<P: Described>(plugin: &P, plugins: &[P], routes: &BTreeMap<String, String>) -> Vec<Flow> {
     let flow = |kind, message_type: &String, to| Flow {
         kind,
@@ -117,7 +118,8 @@ fn sent<P: Described>(plugin: &P, plugins: &[P], routes: &BTreeMap<String, Strin
         flows.push(flow(FlowKind::Command, command, route(command).unwrap_or(End::Queue)));
     }
     for event in &manifest.events {
-        // What an enricher emits is for the outside; other events leave where a route says so.
+        // The events of an enricher leave the host; other events leave only if a route names their
+        // type.
         let leaves = match manifest.role {
             Role::Enricher => Some(route(event).unwrap_or(End::Queue)),
             Role::Saga | Role::ProcessManager | Role::Reactor => route(event),
@@ -139,8 +141,8 @@ fn receives(plugin: &impl Described, event_type: &str, source: &str) -> bool {
     })
 }
 
-/// Ways round, each the shortest for its first plugin, until every plugin that can
-/// reach itself is in one.
+/// Cycles, each the shortest for its first plugin, until every plugin that can reach itself is in
+/// one.
 fn cycles(flows: &[Flow]) -> Vec<Vec<Flow>> {
     let mut edges: BTreeMap<&str, Vec<(&str, &Flow)>> = BTreeMap::new();
     for flow in flows {

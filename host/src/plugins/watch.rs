@@ -272,8 +272,8 @@ mod tests {
             fs::write(self.path(name), text).unwrap();
         }
 
-        /// `name=content` of what counts now, `-name` of what is gone, and `+name` of
-        /// signatures and lock files that are not as they were.
+        /// `name=content` of files that count now, `-name` of files that are gone, and `+name` of
+        /// signatures and lock files that changed.
         fn look(&mut self) -> Vec<String> {
             let news = self.watcher.look().unwrap();
             let name = |path: &Path| {

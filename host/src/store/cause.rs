@@ -1,7 +1,7 @@
-//! Pure: what the reasons of dead letters have in common, so that letters of one mistake are one
+//! Pure: what the reasons of dead letters have in common, so that dead letters of one mistake are one
 //! group, however many keys it has hit.
 //!
-//! A cause is a reason without what differs from letter to letter: the letter's own key, the id of
+//! A cause is a reason without what differs from dead letter to dead letter: the dead letter's own key, the id of
 //! its event and its subject, words with digits in them, and what the plugin wrote in that call. A
 //! status of HTTP stays: 404 and 503 are different mistakes.
 
@@ -16,7 +16,7 @@ const ANSWERED: [&str; 3] = ["answered", "status", "HTTP"];
 /// A shorter name could be a part of any word.
 const NAME_CHARS_MIN: usize = 2;
 
-/// `names` are texts of the letter itself, which its reason may repeat.
+/// `names` are texts of the dead letter itself, which its reason may repeat.
 #[must_use]
 pub(super) fn cause<'n>(reason: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let reason = reason.split(WORDS).next().unwrap_or_default();

@@ -18,7 +18,7 @@ pub(super) type ParkedEvents = BTreeMap<PluginName, BTreeMap<Key, ParkedKey<Key>
 /// By sink, then by ordering key.
 pub(super) type ParkedMessages = BTreeMap<SinkName, BTreeMap<MessageLane, ParkedKey<MessageLane>>>;
 
-/// All keys with unresolved letters, with something parked, or with a wait.
+/// All keys with unresolved dead letters, with something parked, or with a wait.
 pub(super) async fn parked(
     connection: &mut SqliteConnection,
 ) -> Result<(ParkedEvents, ParkedMessages), sqlx::Error> {
@@ -126,7 +126,7 @@ pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
         Some(sink) => DeadLetterSubject::Message {
             sink: sink.into(),
             sequence: Sequence(rows::number(row, "sequence")?),
-            // Letters of the first version did not keep it.
+            // Dead letters of the first version did not keep it.
             kind: match rows::optional(row, "message_kind")?.as_deref() {
                 Some("event") => MessageKind::Event,
                 _ => MessageKind::Command,

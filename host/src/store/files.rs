@@ -55,7 +55,7 @@ pub(super) fn check((name, opened): &(PathBuf, FileId)) -> Result<(), String> {
         Ok(metadata) if id(&metadata) == *opened => return Ok(()),
         Ok(_) => "was replaced by another file",
         Err(error) if error.kind() == ErrorKind::NotFound => "was moved or removed",
-        // That tells nothing of the file.
+        // That says nothing about the file.
         Err(_) => return Ok(()),
     };
     Err(format!("{} {what} while this host ran", name.display()))

@@ -1,4 +1,4 @@
-//! Where the engine's state lives. The only module that knows SQL.
+//! The engine's durable state. The only module that knows SQL.
 
 mod answers;
 pub mod backup;

@@ -17,7 +17,7 @@ use super::files::id;
 use super::migrations::MIGRATIONS;
 use crate::io::files::{self, StoreGuard, Unreadable};
 
-/// "SAGB": tells our files from other programs' (`PRAGMA application_id`).
+/// "SAGB": distinguishes our files from other programs' (`PRAGMA application_id`).
 pub(super) const APPLICATION_ID: u32 = 0x5341_4742;
 /// Larger than SQLite's default of 4,096: outbox rows of two kilobytes need no overflow page.
 const PAGE_BYTES: u32 = 8_192;
@@ -89,7 +89,7 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf, OpenError> {
     }
 }
 
-/// A store that belongs to this process, for as long as this lives: no other host and no
+/// A store that belongs to this process, for as long as this exists: no other host and no
 /// `restore` gets it, and nothing but SQLite opens its files here.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -114,7 +114,7 @@ pub(super) fn claim(path: &Path) -> Result<Claim, OpenError> {
     Ok(Claim { _lock: lock, _guard: files::guard_store(&real) })
 }
 
-/// Keeps a second host, and `restore`, away for as long as it lives, by whatever path either
+/// Keeps a second host, and `restore`, away for as long as it exists, by whatever path either
 /// names the file.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
@@ -135,7 +135,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 
 /// SQLite finds the log by the database's name. Under another name it would begin a log anew,
 /// and what is in the other one would be lost. A file without a log may have been closed well,
-/// or have its log elsewhere: nothing tells which.
+/// or have its log elsewhere: nothing shows which.
 fn check_names(real: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(metadata) = std::fs::metadata(real) else { return Ok(()) };

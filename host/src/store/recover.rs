@@ -43,12 +43,12 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
         recovered.sinks.push(RecoveredSink { progress, last, compensated, parked });
     }
     let sql = "SELECT (SELECT coalesce(max(position), 0) FROM log) AS position, \
-                      (SELECT coalesce(max(id), 0) FROM dead_letters) AS letter";
+                      (SELECT coalesce(max(id), 0) FROM dead_letters) AS dead_letter";
     let row = sqlx::query(sql).fetch_one(&mut *reader).await?;
     let cursors = recovered.plugins.iter().map(|plugin| plugin.progress.cursor.highest()).max();
     let in_log = rows::number(&row, "position").map_err(undecodable)?;
     recovered.position = Position(in_log.max(cursors.unwrap_or(0)));
-    recovered.dead_letter = DeadLetterId(rows::number(&row, "letter").map_err(undecodable)?);
+    recovered.dead_letter = DeadLetterId(rows::number(&row, "dead_letter").map_err(undecodable)?);
     recovered.untaken = untaken(reader).await?;
     recovered.controls = controls(reader).await?;
     let marks = sqlx::query("SELECT * FROM age_marks ORDER BY at").fetch_all(reader).await?;

@@ -205,7 +205,7 @@ proptest! {
                         let refused = store.commit(&refused).await;
                         assert!(matches!(refused, Err(CommitError::Rejected(_))));
                     }
-                    // Nobody waits for the answer any more: it landed all the same.
+                    // The caller has gone, and the commit was made all the same.
                     2 => {
                         let ids: Vec<u64> = (0..150).filter(|id| !known.contains(id)).collect();
                         let dropped = only_events(position, &ids);
@@ -309,8 +309,8 @@ async fn the_identities_of_an_older_file_are_still_known() {
 }
 
 /// As the first version of the store kept them.
-/// What resolving a letter reads and writes is found by all that is known of it: nothing is
-/// looked through, however much lies in the log, in the outbox, or behind other letters.
+/// What resolving a dead letter reads and writes is found by all that is known of it: nothing is
+/// looked through, however much lies in the log, in the outbox, or behind other dead letters.
 #[tokio::test]
 async fn resolving_a_dead_letter_looks_at_its_own_rows_alone() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the host tells other systems about itself: metrics, traces and their export by OTLP.
+//! Reports about the host for other systems: metrics, traces and their export by OTLP.
 
 pub(crate) mod arrivals;
 pub(crate) mod metrics;
@@ -21,12 +21,12 @@ use crate::io::locks::lock;
 /// Spans that wait for the exporter: some seconds of a busy host, about 8 MB.
 const SPANS_MAX: usize = 16_384;
 
-/// What a host that serves reports, and what became of it.
+/// What a serving host reports, and the counts of it.
 pub struct Telemetry {
     pub(crate) arrivals: Arrivals,
     pub(crate) spans: Spans,
     pub(crate) exported: Arc<Exported>,
-    /// Alerts that were told, by kind.
+    /// The alerts that were sent, by kind.
     alerts: Mutex<BTreeMap<&'static str, u64>>,
 }
 

@@ -1,5 +1,5 @@
-//! Decides of which events without a trace the host begins one. It draws no random number per event:
-//! a counter, mixed with a random seed, is spread as evenly.
+//! Decides for which events without a trace the host begins one. It draws no random number per
+//! event: a counter, mixed with a random seed, is spread as evenly.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What `[telemetry]` of the configuration resolves to.
+//! The settings of `[telemetry]`.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ pub struct TelemetrySettings {
     pub endpoint: Given,
     pub headers: Vec<(HeaderName, Given)>,
     pub timeout: Duration,
-    /// The share of the events without a trace of which the host begins one: 0 to 1.
+    /// The share of the events without a trace for which the host begins one: 0 to 1.
     pub sample: f64,
     pub service_name: String,
-    /// Between two exports of the metrics; none if they are not exported.
+    /// The pause between two exports of the metrics; none if they are not exported.
     pub metrics_interval: Option<Duration>,
 }

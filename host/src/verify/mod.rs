@@ -1,4 +1,4 @@
-//! Plugins examined without a host: judged, played, simulated, tried on history, and compared with
+//! Plugins examined without a host: checked, played, simulated, tried on history, and compared with
 //! what is on record.
 
 pub mod backtest;

@@ -114,7 +114,7 @@ impl GroupCheckout {
     }
 }
 
-/// The first outcome of a stay counts. A stay that is not of this group is nobody's.
+/// The first outcome of a stay counts. A stay that is not of this group is ignored.
 fn record(
     state: &mut Checkout,
     stay: &str,

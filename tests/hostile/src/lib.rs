@@ -70,15 +70,15 @@ impl Guest for Hostile {
             if String::from_utf8_lossy(&event.data).contains("\"give up\":true") {
                 return Err(Failure::Permanent("no refusal is handled".into()));
             }
-            let told = Command { type_: "Told".into(), ..behaved(event.data) };
+            let report = Command { type_: "Told".into(), ..behaved(event.data) };
             // One that was over stays so.
             let over = state.filter(|state| state.data == OVER);
             let (state, complete) = (over.as_ref().map(|_| OVER.to_vec()), over.is_some());
-            let told = transition(vec![told]);
+            let reported = transition(vec![report]);
             return Ok(Step::Transit(Transition {
-                state: state.or_else(|| told.state.clone()),
+                state: state.or_else(|| reported.state.clone()),
                 complete,
-                ..told
+                ..reported
             }));
         }
         let data = String::from_utf8(event.data).unwrap_or_default();

@@ -9,7 +9,7 @@
 //! looked for but not skipped: the load has none.
 //!
 //! It comes in two kinds: as lean as can be, and one that keeps what Sagabox keeps, so
-//! that somebody can see later what was decided, when, and why: the time of each event,
+//! that a person can see later what was decided, when, and why: the time of each event,
 //! a record of each decision, and what each command is about.
 
 use std::net::SocketAddr;
@@ -342,7 +342,7 @@ impl Writer {
                 gathered.push(more);
             }
             if let Err(error) = self.commit(gathered).await {
-                // Whoever waits for an answer is told by the reply that is dropped.
+                // A sender that waits for an answer notices that its reply was dropped.
                 eprintln!("the hand-written service cannot commit: {error:#}");
                 return;
             }

@@ -38,7 +38,7 @@ pub struct Answer<'c> {
 
 impl Connection {
     /// # Errors
-    /// If nobody listens there.
+    /// If no server listens there.
     pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| address.to_string())?;
         stream.set_nodelay(true)?;

@@ -130,7 +130,7 @@ impl Settled {
     fn add(&self, messages: usize) {
         let before = self.count.fetch_add(messages, Ordering::Relaxed);
         if before + messages >= self.expected {
-            // Only the first that gets there tells when it was.
+            // Only the first that gets there notes the time.
             let _ = self.ended.set(Instant::now());
         }
     }
@@ -138,7 +138,7 @@ impl Settled {
     fn ended(&self) -> Result<Instant> {
         let count = self.count.load(Ordering::Relaxed);
         ensure!(count == self.expected, "{count} messages came, not {}", self.expected);
-        self.ended.get().copied().context("all were acknowledged, and nobody saw it")
+        self.ended.get().copied().context("all were acknowledged, and the end was not noticed")
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Usage {
     pub cpu: Duration,
     /// By the names of its threads, without their numbers.
     pub threads: BTreeMap<String, Duration>,
-    /// Sent towards the disk, as far as the kernel tells.
+    /// Sent towards the disk, as far as the kernel shows.
     pub written_bytes: u64,
 }
 

@@ -41,7 +41,7 @@ fn run() -> Result<usize> {
             MutantOutcome::Caught { tests, reason } => (tests.join(", "), reason),
             MutantOutcome::Survived => {
                 survivors += 1;
-                ("**nobody**".to_owned(), String::new())
+                ("**no test**".to_owned(), String::new())
             }
         };
         let seconds = start.elapsed().as_secs_f64();

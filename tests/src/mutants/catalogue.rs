@@ -166,10 +166,11 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "state is written from a stale instance",
         edits: &[Edit {
             file: "stages/dispatch/deciding.rs",
-            find: "        self.instance_cache.write(instance, self.output.next_commit());",
-            replace: "        if instance.version % 2 == 1 {
-            self.instance_cache.write(instance, self.output.next_commit());
-        }",
+            find: "let before = self.instance_cache.write(instance, self.output.next_commit());",
+            replace: "let before = match instance.version % 2 {
+            1 => self.instance_cache.write(instance, self.output.next_commit()),
+            _ => None,
+        };",
         }],
     },
     Mutation {
@@ -316,7 +317,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a dead letter is not written",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));",
             replace: "drop(changes.dead_letters);",
         }],
@@ -355,7 +356,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an outbox row is lost",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "if let Some(sink) = outgoing.sink {
                 let sequence = self.outboxes.assign(&sink);",
             replace: "if let Some(sink) = outgoing.sink {
@@ -548,7 +549,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "nobody is told of a command that cannot be delivered",
+        name: "no instance is notified of a command that cannot be delivered",
         edits: &[Edit {
             file: "stages/sinks/lanes/mod.rs",
             find: "self.output.append_event(event, message.hops.after(1));",
@@ -566,7 +567,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a timer that fired stays set",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "fires: fires.map(|row| row.timer),",
             replace: "fires: fires.and(None),",
         }],
@@ -575,7 +576,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a timer fires twice",
         edits: &[
             Edit {
-                file: "stages/commit.rs",
+                file: "stages/commit/gathering.rs",
                 find: "fires: fires.map(|row| row.timer),",
                 replace: "fires: fires.and(None),",
             },
@@ -728,7 +729,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the fields of one instance of a commit are not written",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "batch.fields.extend(fields.map(|(key, values)| FieldsRow { plugin: name(), key, values }));",
             replace: "batch.fields.extend(fields.map(|(key, values)| FieldsRow { plugin: name(), key, values }).skip(1));",
         }],
@@ -788,7 +789,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what follows upon rejected changes is written",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "is_some_and(|stale| stale.same_channel(&rejections))",
             replace: "is_some_and(|stale| stale.strong_count() == 0)",
         }],
@@ -822,7 +823,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a timer that cannot fire is forgotten with the dispatcher that was to bury it",
+        name: "a timer that cannot fire is forgotten with the dispatcher that was to make it a dead letter",
         edits: &[Edit {
             file: "stages/dispatch/unwritable.rs",
             find: "self.caution.timers.push((self.output.next_commit(), timer.clone()));",
@@ -903,7 +904,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a handled refusal leaves the letter open",
+        name: "a handled refusal leaves the dead letter open",
         edits: &[Edit {
             file: "stages/dispatch/compensating.rs",
             find: "            status: DeadLetterStatus::Compensated,",
@@ -911,7 +912,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "the lanes is not told of a compensated letter",
+        name: "the lanes are not notified of a compensated dead letter",
         edits: &[Edit {
             file: "stages/commit.rs",
             find: "compensations.into_iter().for_each(Compensation::settle);",
@@ -919,7 +920,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a letter is compensated and resolved by an operator as well",
+        name: "a dead letter is compensated and resolved by an operator as well",
         edits: &[Edit {
             file: "stages/sinks/lanes/dead_letters.rs",
             find: "        if !self.output.take(dead_letter.id) {",
@@ -927,7 +928,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "compensated letters do not count in their sink's sums",
+        name: "compensated dead letters do not count in their sink's sums",
         edits: &[Edit {
             file: "seams/store/memory.rs",
             find: "*self.compensated.entry(sink.clone()).or_default() += 1;",
@@ -991,7 +992,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a second letter that is redriven is overtaken",
+        name: "a second dead letter that is redriven is overtaken",
         edits: &[Edit {
             file: "pure/parking.rs",
             find: "dead_letter.step != Step::Taken && Some(**place) != next",
@@ -1046,8 +1047,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "all pauses end with a restart",
         edits: &[Edit {
             file: "engine/stages.rs",
-            find: "shared.controls.restore(recovered.controls, (parts.clock)());",
-            replace: "shared.controls.restore(Vec::new(), (parts.clock)());",
+            find: "shared.controls.restore(recovered.controls, (shared.parts.clock)());",
+            replace: "shared.controls.restore(Vec::new(), (shared.parts.clock)());",
         }],
     },
     Mutation {
@@ -1110,7 +1111,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a request to an instance is committed without the outcome of its item",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "batch.items_done.extend(offer.item);",
             replace: "let _ = offer.item;",
         }],

@@ -214,11 +214,11 @@ fn try_timer(options: TokenStream, item: TokenStream) -> syn::Result<TokenStream
 /// `PaymentDeadline` is `payment-deadline`.
 fn kebab(name: &str) -> String {
     let mut kebab = String::new();
-    for (at, letter) in name.chars().enumerate() {
-        if letter.is_uppercase() && at > 0 {
+    for (at, character) in name.chars().enumerate() {
+        if character.is_uppercase() && at > 0 {
             kebab.push('-');
         }
-        kebab.extend(letter.to_lowercase());
+        kebab.extend(character.to_lowercase());
     }
     kebab
 }

@@ -357,7 +357,7 @@ fn fired(name: &str, data: Vec<u8>) -> RawEvent {
     of_host("sagabox.timer.fired", Some(name), data)
 }
 
-/// A host could not tell which instance the event is for.
+/// A host could not know which instance the event is for.
 #[track_caller]
 fn has_key<P: Plugin>(event: &RawEvent) {
     let manifest = P::manifest();

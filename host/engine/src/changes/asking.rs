@@ -1,11 +1,11 @@
 //! How lookups are asked: each behind a circuit breaker that all plugins share (`breaker.rs`).
 //!
-//! A question waits while its lookup is down or has not proved that it works, and one of the
-//! waiting questions is asked now and then. A failure for the lookup's sake is charged to the
-//! event that asked only if the lookup has answered other questions since that event failed
-//! before: then the trouble is the question's.
+//! A question waits while its lookup is down or has not proved that it works, and from time to time
+//! one of the waiting questions is asked. A failure that the lookup causes is charged to the event
+//! that asked only if the lookup has answered other questions since that event failed before: then
+//! the question is the cause.
 //!
-//! The breakers outlive the stages: what an engine knows of a lookup survives its recovery.
+//! The breakers outlive the stages, so they survive a recovery of the engine.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,7 +22,7 @@ use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::RetryPolicy;
 use crate::seams::lookup::{Lookup, Unanswered};
 
-/// A question waits for its lookup's next attempt where it is, if that is so near. Else its
+/// A question waits for its lookup's next attempt if that is at most this far away. Otherwise its
 /// event waits, and asks again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -47,10 +47,10 @@ pub(crate) struct Lookups {
     gates: Mutex<BTreeMap<String, Arc<Gate>>>,
 }
 
-/// The way to one lookup.
+/// One lookup, and its breaker.
 struct Gate {
     state: Mutex<State>,
-    /// Told when a question that waits may have become the next one.
+    /// Notified when a waiting question may have become the next one.
     changed: watch::Sender<()>,
 }
 
@@ -62,7 +62,7 @@ struct State {
     reason: String,
 }
 
-/// A question was not answered.
+/// Why a question was not answered, and whether that counts as an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub unanswered: Unanswered,
@@ -72,10 +72,10 @@ pub(crate) struct Failed {
 /// Whether a failure uses up an attempt of the event that asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Charge {
-    /// It does.
+    /// It uses up an attempt.
     Attempt,
-    /// It does not: the trouble is the lookup's. If that is down, it is not asked before
-    /// `until`.
+    /// It uses up none, because the lookup is the cause. If the lookup is down, it is not asked
+    /// before `until`.
     Lookup { failed_at: FailedAt, until: Option<Instant> },
 }
 
@@ -97,8 +97,8 @@ impl Lookups {
         Self { lookup, timeout, retry, gates: Mutex::default() }
     }
 
-    /// Asks, as soon as the lookup is worth asking. `failed_at` is where the event that asks
-    /// failed before.
+    /// Asks the lookup as soon as its breaker admits the question. `failed_at` is the state in
+    /// which the event that asks failed before.
     ///
     /// # Errors
     /// See [`Failed`].
@@ -119,10 +119,10 @@ impl Lookups {
         ticket.conclude(name, key, answer, failed_at)
     }
 
-    /// An answer of the engine's own has the same time.
+    /// Bounds the time of an answer that the engine itself gives.
     ///
     /// # Errors
-    /// Its own, or that it took too long.
+    /// The error of the answer, or that it took too long.
     pub(crate) async fn in_time(
         &self,
         answer: impl Future<Output = Result<AnswerValue, Failure>>,
@@ -172,21 +172,21 @@ impl Gate {
                 Ok(ticket) => return Ok(ticket),
                 Err(until) => until.unwrap_or_else(|| after(now, Duration::MAX)),
             };
-            // Nothing is missed between: the first time, it looks once more.
+            // The first time it looks once more, so that no change between is missed.
             let Some(changed) = &mut changed else {
                 changed = Some(self.changed.subscribe());
                 continue;
             };
             tokio::select! {
                 biased;
-                // The sender lives in `self`.
+                // The sender is a field of `self`.
                 _ = changed.changed() => {}
                 () = tokio::time::sleep_until(until) => {}
             }
         }
     }
 
-    /// Admits a question, or says until when it waits at most.
+    /// Admits a question, or returns until when it waits at most.
     fn admit(&self, name: &str) -> Result<Result<Ticket<'_>, Option<Instant>>, Failed> {
         let now = Instant::now();
         let mut state = lock(&self.state);
@@ -210,8 +210,8 @@ impl Gate {
     }
 }
 
-/// A question that is being asked. Dropped before it was judged, it lets another one be
-/// asked in its place.
+/// A question that is being asked. If it is dropped before its answer is noted, another question
+/// may be asked in its place.
 struct Ticket<'g> {
     gate: &'g Gate,
     is_probe: bool,
@@ -219,7 +219,7 @@ struct Ticket<'g> {
 }
 
 impl Ticket<'_> {
-    /// What the answer says of the lookup, and of the question.
+    /// Notes what the answer says about the lookup, and charges a failure.
     fn conclude(
         mut self,
         name: &str,
@@ -228,7 +228,7 @@ impl Ticket<'_> {
         failed_at: Option<&FailedAt>,
     ) -> Result<AnswerValue, Failed> {
         let (trouble, at_least) = match &answer {
-            // Nothing was asked: another one is, in its place.
+            // The lookup was not asked: another question is asked in its place.
             Err(Unanswered::NotGranted(_)) => return answer.map_err(Failed::from),
             Ok(_) | Err(Unanswered::Permanent(_)) => {
                 self.is_used = true;
@@ -242,7 +242,7 @@ impl Ticket<'_> {
         };
         self.is_used = true;
         let mut state = lock(&self.gate.state);
-        // While the lookup is down, failures tell of it and not of the questions.
+        // While the lookup is down, failures say something about it and not about the questions.
         let is_of_lookup = trouble == Trouble::Sink || state.breaker.open().is_some();
         let others_work =
             failed_at.is_some_and(|failed| failed.lookup == name && failed.answers < state.answers);

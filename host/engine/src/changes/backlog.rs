@@ -1,8 +1,9 @@
 //! How far the slowest plugin is behind the end of the log. Beyond a limit, `Engine::offer` refuses
 //! events: events that are accepted much faster than they are handled would fill the disk.
 //!
-//! What operators hold back counts as well: the messages of paused sinks, and the rows behind paused
-//! keys and message types. Together they may be as many as one plugin may be behind.
+//! Work that operators hold back counts as well: the messages of paused sinks, and the rows behind
+//! paused keys and message types. Together they may be as many as the events by which one plugin
+//! may be behind.
 //!
 //! The committer updates the figures with each commit. A plugin that is new to a long log counts
 //! only after it has once come near the log's end.
@@ -25,7 +26,7 @@ pub(crate) struct Backlog {
 struct Log {
     head: u64,
     plugins: BTreeMap<PluginName, Behind>,
-    /// What operators hold back, by the plugin or sink that it waits for.
+    /// The work that operators hold back, by the plugin or sink that it waits for.
     held_back: BTreeMap<Holder, HeldBack>,
 }
 
@@ -35,12 +36,12 @@ pub(crate) enum Holder {
     Sink(SinkName),
 }
 
-/// What waits because of a pause.
+/// The work that waits because of a pause.
 #[derive(Clone, Default)]
 pub(crate) struct HeldBack {
     /// Parked rows.
     pub rows: u64,
-    /// The outbox of a paused sink, and how much of it is settled.
+    /// The outbox of a paused sink, and the sequence up to which it is settled.
     pub outbox: Option<(Arc<MessageTail>, u64)>,
 }
 
@@ -54,8 +55,9 @@ impl HeldBack {
 
 struct Behind {
     settled: u64,
-    /// A plugin that is new to a long log is far behind for a while, and nobody sends too
-    /// fast. It counts from when it has once come near the log's end.
+    /// Whether its lag counts. A plugin that is new to a long log is far behind for a while,
+    /// although no sender is too fast. It counts from the moment at which it has once come near the
+    /// log's end.
     counts: bool,
 }
 
@@ -64,7 +66,7 @@ impl Backlog {
         Self { max, log: Mutex::default(), is_too_long: AtomicBool::new(false) }
     }
 
-    /// No plugin is served yet.
+    /// A new epoch begins: no plugin is served yet.
     pub(crate) fn restart(&self, head: u64) {
         self.change(|log| *log = Log { head, ..Log::default() });
     }
@@ -80,7 +82,7 @@ impl Backlog {
         });
     }
 
-    /// A commit has moved the log's end, and these plugins.
+    /// A commit has moved the end of the log, and the cursors of these plugins.
     pub(crate) fn update<'a>(
         &self,
         settled: impl Iterator<Item = (&'a PluginName, u64)>,
@@ -96,14 +98,14 @@ impl Backlog {
         });
     }
 
-    /// How many events of the log each plugin has before it.
+    /// The number of events in the log that each plugin has not settled.
     pub(crate) fn lags(&self) -> Vec<(PluginName, u64)> {
         let log = lock(&self.log);
         let lag = |behind: &Behind| log.head.saturating_sub(behind.settled);
         log.plugins.iter().map(|(plugin, behind)| (plugin.clone(), lag(behind))).collect()
     }
 
-    /// Notes what waits for a plugin or sink because an operator holds it back.
+    /// Notes the work that waits for a plugin or sink because an operator holds it back.
     pub(crate) fn hold_back(&self, holder: &Holder, held_back: HeldBack) {
         self.change(|log| match held_back.count() == 0 && held_back.outbox.is_none() {
             true => _ = log.held_back.remove(holder),

@@ -9,7 +9,7 @@ use crate::model::{Key, PluginName};
 use crate::pure::identity;
 use crate::seams::handler::Handler;
 
-/// Of a share's whole.
+/// The number of parts of a whole share.
 const PARTS: u32 = 1_000_000;
 
 /// A candidate, and the share of the keys that it serves.
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(keys(share(100.0)).len(), 10_000);
     }
 
-    /// Whoever changes the hash moves instances that live to another version.
+    /// A change of the hash would move running instances to another version.
     #[test]
     fn a_key_is_in_a_share_for_ever() {
         assert_eq!(keys(Share::percent(0.05).unwrap()), [72, 847, 2_736, 5_466, 7_551, 8_390]);

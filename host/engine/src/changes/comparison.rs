@@ -1,8 +1,9 @@
-//! Duplicates that are none: a sender gives two different events one source and id. The second
-//! is ignored like every duplicate, because nothing tells which of them is meant; but it is said.
+//! Events that look like duplicates and are not: a sender gives two different events one source and
+//! id. The second is ignored like every duplicate, because the host cannot know which of them is
+//! meant; but its receipt says so.
 //!
-//! Comparing costs only where there are duplicates, and at most one look at the newest events in
-//! memory for each [`TAIL_PAUSE`], and one at the newest ones in the store for each [`STORE_PAUSE`].
+//! Events are compared only where there are duplicates. The newest events in memory are read at
+//! most once in each [`TAIL_PAUSE`], and the newest ones in the store once in each [`STORE_PAUSE`].
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,11 +15,11 @@ use crate::model::{Event, LogEntry, Origin, reserved};
 use crate::pure::monotonic::Instant;
 use crate::seams::store::Store;
 
-/// A look at all entries in memory takes about a millisecond.
+/// Reading all entries in memory takes about a millisecond.
 const TAIL_PAUSE: Duration = Duration::from_millis(20);
-/// A look at the newest identities in the store takes some ten milliseconds.
+/// Reading the newest identities in the store takes some ten milliseconds.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// Of one request, in the store.
+/// The most events of one request that are compared in the store.
 const STORE_EVENTS_MAX: usize = 1_000;
 
 #[derive(Default)]
@@ -46,7 +47,7 @@ impl Comparison {
         let mut differing = Vec::new();
         let mut found = vec![false; asked.len()];
         log.each(|entry| {
-            // What an operator brought back is not as its sender sent it.
+            // An event that an operator redrove is not as its sender sent it.
             let is_back = entry.event.extension(reserved::EXTENSION_REDRIVEN).is_some();
             if entry.hops.origin() != Origin::Outside || is_back {
                 return;
@@ -64,7 +65,7 @@ impl Comparison {
         asked.truncate(STORE_EVENTS_MAX);
         if !asked.is_empty() && is_time(&self.store_at, STORE_PAUSE) {
             let rest: Vec<Arc<Event>> = asked.iter().map(|at| Arc::clone(&events[*at])).collect();
-            // A store that cannot be read now has said so where it matters.
+            // A store that cannot be read now is reported elsewhere.
             let accepted = store.read_accepted(&rest).await.unwrap_or_default();
             let pairs = asked.iter().zip(accepted);
             differing.extend(pairs.filter_map(|(at, accepted)| {
@@ -87,7 +88,7 @@ fn identity(event: &Event) -> (&str, &str) {
     (&event.source, &event.id)
 }
 
-/// A sender that repeats an event may well date it anew.
+/// A sender that repeats an event may give it a new date.
 fn differ(a: &Event, b: &Event) -> bool {
     (&a.event_type, &a.subject, &a.data) != (&b.event_type, &b.subject, &b.data)
 }
@@ -145,11 +146,11 @@ mod tests {
         comparison.mark(&mut receipts, &asked, &log, &store).await;
         let (same, differs) = (Receipt::Duplicate, Receipt::Differing);
         assert_eq!(receipts, [same, differs, differs, before[3]]);
-        // At once again: nothing is looked at.
+        // At once again: nothing is compared.
         let mut receipts = before;
         comparison.mark(&mut receipts, &asked, &log, &store).await;
         assert_eq!(receipts, before);
-        // A little later, only what is in memory.
+        // A little later, only the events in memory are compared.
         tokio::time::advance(TAIL_PAUSE).await;
         comparison.mark(&mut receipts, &asked, &log, &store).await;
         assert_eq!(receipts, [same, differs, same, before[3]]);

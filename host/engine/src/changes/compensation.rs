@@ -1,9 +1,10 @@
-//! Who resolves the dead letter of a command: an operator, by asking the sink's sink lanes, or the
-//! plugin that sent it, by handling the event that tells of the refusal.
+//! Who resolves the dead letter of a command: an operator, through the lanes of the sink, or the
+//! plugin that sent it, by handling the event about the refusal.
 //!
-//! `SinkLanes` and the dispatcher both run ahead of the commits. So who takes a letter here first has
-//! it, and the other is refused: a letter is never compensated and redriven, and it counts
-//! once in its sink's sums. A compensation that was not committed gives its letter back.
+//! The lanes of the sink and the dispatcher both run ahead of the commits. So the one that takes a
+//! dead letter here first has it, and the other is refused: a dead letter is never compensated and
+//! redriven, and it counts once in its sink's sums. A compensation that was not committed returns
+//! its dead letter.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,7 +15,7 @@ use crate::model::{DeadLetterId, Key, PluginName, Sequence, SinkName};
 use crate::pure::hash::HashMap;
 use crate::seams::store::RecoveredSink;
 
-/// The open letters of all sinks' messages.
+/// The open dead letters of all sinks' messages.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     state: Mutex<State>,
@@ -26,7 +27,7 @@ struct State {
     sinks: HashMap<SinkName, SinkLanes>,
 }
 
-/// A letter, by its place in its sink's outbox.
+/// A dead letter, by its place in its sink's outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub sink: SinkName,
@@ -35,15 +36,16 @@ pub(crate) struct Refusal {
     pub sequence: Sequence,
 }
 
-/// How the sink lanes of a sink is told of compensated letters. What comes before it starts waits.
+/// The channel that notifies the lanes of a sink of compensated dead letters. Those from before the
+/// stage starts wait in it.
 #[derive(Debug)]
 struct SinkLanes {
     sender: mpsc::UnboundedSender<Refusal>,
     receiver: Option<mpsc::UnboundedReceiver<Refusal>>,
 }
 
-/// A letter that a decision resolves. Dropped before [`Compensation::settle`], it gives
-/// the letter back.
+/// A dead letter that a decision resolves. If it is dropped before [`Compensation::settle`], the
+/// dead letter is open again.
 #[derive(Debug)]
 pub(crate) struct Compensation {
     id: DeadLetterId,
@@ -52,7 +54,7 @@ pub(crate) struct Compensation {
 }
 
 impl Refusals {
-    /// With the open letters that the last run left.
+    /// Starts with the open dead letters that the last run left.
     pub(crate) fn new(recovered: &[RecoveredSink]) -> Arc<Self> {
         let refusals = Self::default();
         for RecoveredSink { progress, parked, .. } in recovered {
@@ -69,27 +71,27 @@ impl Refusals {
         Arc::new(refusals)
     }
 
-    /// A message became a letter, or is one again.
+    /// A message became a dead letter, or its compensation was not committed.
     pub(crate) fn open(&self, id: DeadLetterId, refusal: Refusal) {
         self.lock().open.insert(id, refusal);
     }
 
-    /// An operator resolves a letter. False: its plugin did.
+    /// An operator resolves a dead letter. Returns false if its plugin has resolved it.
     pub(crate) fn take(&self, id: DeadLetterId) -> bool {
         self.lock().open.remove(&id).is_some()
     }
 
-    /// The plugin that sent a command has dealt with its refusal. None if an operator has
-    /// decided about the letter.
+    /// The plugin that sent a command has handled its refusal. Returns none if an operator has
+    /// resolved the dead letter.
     pub(crate) fn compensate(self: &Arc<Self>, id: DeadLetterId) -> Option<Compensation> {
         let refusal = self.lock().open.remove(&id)?;
         Some(Compensation { id, refusal: Some(refusal), refusals: Arc::clone(self) })
     }
 
-    /// What a sink's sink lanes is told, once.
+    /// The channel on which the lanes of a sink learn of compensated dead letters. It exists once.
     pub(crate) fn receiver(&self, sink: &SinkName) -> mpsc::UnboundedReceiver<Refusal> {
         let receiver = self.lock().lanes(sink).receiver.take();
-        // A second sink lanes of one sink would be told nothing; there is none.
+        // A sink has its lanes once, so a second receiver would get nothing.
         receiver.unwrap_or_else(|| mpsc::unbounded_channel().1)
     }
 
@@ -108,11 +110,12 @@ impl State {
 }
 
 impl Compensation {
-    /// The decision is durable, and with it the letter's end: what waits behind it goes on.
+    /// The decision is durable, and with it the end of the dead letter: the messages behind it
+    /// continue.
     pub(crate) fn settle(mut self) {
         if let Some(refusal) = self.refusal.take() {
             let mut state = self.refusals.lock();
-            // Lanes that have ended need to know nothing.
+            // Lanes that have ended need no notification.
             let _ = state.lanes(&refusal.sink.clone()).sender.send(refusal);
         }
     }

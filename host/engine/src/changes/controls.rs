@@ -1,9 +1,9 @@
 //! The controls that operators have set: pauses and limits. The engine's handle changes them, the
-//! stages read what concerns them, and the door asks before each offer. They are rows of the store,
-//! and each epoch begins with them.
+//! stages read the ones that concern them, and each offer reads the pause of the door. They are
+//! rows of the store, and each epoch starts with them.
 //!
-//! A stage reads its part when it starts and when it is asked to look again. So nothing here is
-//! read for each event, but one flag at the door.
+//! A stage reads its part when it starts and when it is asked to. So for each event nothing is read
+//! here but one flag at the door.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ pub(crate) struct Controls {
     set: Mutex<Set>,
     /// Whether the door is paused: each offer reads it.
     door_is_paused: AtomicBool,
-    /// Told of each change of a pause.
+    /// Notified of each change of a pause.
     changed: Notify,
 }
 
@@ -41,7 +41,7 @@ struct Timed {
     ends_at: Option<Instant>,
 }
 
-/// What concerns a plugin.
+/// The controls of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PluginControls {
     pub is_paused: bool,
@@ -49,7 +49,7 @@ pub(crate) struct PluginControls {
     pub keys: BTreeSet<Key>,
 }
 
-/// What concerns a sink.
+/// The controls of a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SinkControls {
     pub is_paused: bool,
@@ -70,7 +70,7 @@ pub(crate) enum NextEnd {
 }
 
 impl Controls {
-    /// The store has these.
+    /// Starts with the controls of the store.
     pub(crate) fn restore(&self, controls: Vec<Control>, today: Timestamp) {
         let mut set = self.lock();
         *set = Set::default();
@@ -80,14 +80,14 @@ impl Controls {
         self.publish(&set);
     }
 
-    /// A control is set, and is durable.
+    /// Notes that a control is set, and durable.
     pub(crate) fn put(&self, control: Control, today: Timestamp) {
         let mut set = self.lock();
         set.put(control, today);
         self.publish(&set);
     }
 
-    /// A control is removed, durably.
+    /// Notes that a control is removed, durably.
     pub(crate) fn remove(&self, id: &ControlId) {
         let mut set = self.lock();
         match id.kind {

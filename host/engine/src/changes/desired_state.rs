@@ -15,7 +15,7 @@ use crate::lock;
 use crate::model::{Manifest, PluginName, Position};
 use crate::seams::handler::Handler;
 
-/// What becomes of the events that came while a plugin was not loaded.
+/// What happens to the events that were accepted while a plugin was not loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missed {
     /// They are handled.
@@ -65,13 +65,13 @@ pub(crate) struct Entry {
     pub handler: Arc<dyn Handler>,
     pub canary: Option<Canary>,
     pub missed: Missed,
-    /// Set when the plugin first begins: what came up to here, it has missed.
+    /// Set when the plugin first starts: it has missed the events up to this position.
     pub missed_to: Option<Position>,
 }
 
 struct Wanted {
     plugins: BTreeMap<PluginName, Entry>,
-    /// Counts the changes, and those that are made so.
+    /// The number of the last change, and of the last one that is reconciled.
     changes: u64,
     made: u64,
 }
@@ -147,14 +147,14 @@ impl DesiredState {
         change
     }
 
-    /// What is wanted, as of the change of this number.
+    /// The desired state as of the change of this number.
     pub(crate) fn wanted(&self) -> (BTreeMap<PluginName, Entry>, u64) {
         let wanted = self.lock();
         (wanted.plugins.clone(), wanted.changes)
     }
 
-    /// Notes how far the plugin's log had come when it began. The first time counts, also
-    /// if the stages begin again before it has come so far.
+    /// Notes how far the log had come when the plugin started. The first time counts, also if the
+    /// stages start again before the plugin has come so far.
     pub(crate) fn began(&self, plugin: &PluginName, head: Position) -> Position {
         let mut wanted = self.lock();
         let Some(entry) = wanted.plugins.get_mut(plugin) else { return Position(0) };
@@ -164,7 +164,7 @@ impl DesiredState {
         })
     }
 
-    /// Resolves when there may be a change to make.
+    /// Resolves when there may be a change to reconcile.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -174,7 +174,7 @@ impl DesiredState {
         self.made.notify_waiters();
     }
 
-    /// Resolves when the change of this number is made.
+    /// Resolves when the change of this number is reconciled.
     pub(crate) async fn made(&self, change: u64) {
         loop {
             let made = self.made.notified();

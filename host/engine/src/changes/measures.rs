@@ -1,5 +1,5 @@
-//! How long commits, decisions and deliveries take. The stages fill it, and metrics read it through
-//! `Engine::measured`. It outlives the epochs: counters never go back.
+//! The durations of commits, decisions and deliveries. The stages write them, and metrics read them
+//! through `Engine::measured`. They outlive the epochs: counters never decrease.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ pub struct Measured {
     /// The age of an event when a plugin is called for it first: from the time at which the host
     /// received it.
     pub event_age: BTreeMap<PluginName, Distribution>,
-    /// By sink.
+    /// The figures of each sink.
     pub sinks: BTreeMap<SinkName, MeasuredSink>,
     /// Dead letters by plugin; with the sink if they are of messages. An engine that recovers may
     /// count one again.
@@ -26,9 +26,9 @@ pub struct Measured {
 /// Dead letters of one plugin, or of its messages at one sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetters {
-    /// How many were made.
+    /// How many became dead letters.
     pub count: u64,
-    /// Why the newest one was.
+    /// The reason of the newest one.
     pub last_reason: String,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct SinkMeasures {
 }
 
 impl SinkMeasures {
-    /// A sink has taken a message, or a worker has leased it first.
+    /// Notes that a sink has taken a message, or that a worker has leased it first.
     pub(crate) fn took(&self, message: &Message, today: Timestamp) {
         let decided_at = message.event.time.as_deref().and_then(Timestamp::from_rfc3339);
         if let Some(decided_at) = decided_at {
@@ -70,17 +70,17 @@ impl SinkMeasures {
 }
 
 impl Measures {
-    /// Where the dispatcher of a plugin counts.
+    /// The histogram of a plugin's dispatcher.
     pub(crate) fn of_plugin(&self, plugin: &PluginName) -> Arc<Histogram> {
         Arc::clone(lock(&self.plugins).entry(plugin.clone()).or_default())
     }
 
-    /// Where the stage of a sink counts.
+    /// The measures of a sink's stage.
     pub(crate) fn of_sink(&self, sink: &SinkName) -> Arc<SinkMeasures> {
         Arc::clone(lock(&self.sinks).entry(sink.clone()).or_default())
     }
 
-    /// An event, or a message at a sink, became a dead letter.
+    /// Counts an event, or a message at a sink, that became a dead letter.
     pub(crate) fn count_dead_letter(
         &self,
         plugin: &PluginName,

@@ -39,29 +39,30 @@ use crate::model::{
 };
 use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
 
-/// What the other stages want written.
+/// What the other stages ask the committer to write.
 pub(crate) enum Work {
     Offer(Offer),
     Plugin(Box<PluginChanges>),
     Sink(Box<SinkChanges>),
     Fire(Fire),
-    /// An operator's setting.
+    /// A change of the controls.
     Control(ControlChange),
-    /// What is too old.
+    /// A removal of expired data.
     Remove(Removal),
-    /// Answered with the log's last position, when all that was offered before is in it.
+    /// Answered with the last position of the log, when everything that was offered before is in
+    /// it.
     Head(oneshot::Sender<Position>),
 }
 
-/// Events from outside or an operator's word, and who waits for the receipt.
+/// Events from outside or from an operator's request, and the channel for the receipts.
 pub(crate) struct Offer {
     pub events: Vec<Arc<Event>>,
     pub hops: Hops,
-    /// The item of an operator's batch that is done with it.
+    /// The item of an operator's batch that this event completes.
     pub item: Option<BatchItemId>,
     /// The receipts, and the events again.
     pub reply: oneshot::Sender<Result<Offered, OfferError>>,
-    /// Given back when the events are written: bounds what waits here.
+    /// Released when the events are written: bounds the events that wait here.
     pub permit: OwnedSemaphorePermit,
 }
 
@@ -72,23 +73,23 @@ pub(crate) type Offered = (Vec<Receipt>, Vec<Arc<Event>>);
 pub(crate) struct ControlChange {
     pub put: Vec<Control>,
     pub removed: Vec<ControlId>,
-    /// Told when it is durable.
+    /// Notified when it is durable.
     pub reply: oneshot::Sender<()>,
 }
 
-/// Timers that are due, and the events they fire as.
+/// Timers that are due, and the events as which they fire.
 pub(crate) struct Fire {
     pub timers: Vec<(TimerRow, Arc<Event>)>,
-    /// Given back when they are taken out: bounds what waits here.
+    /// Released when they are taken out: bounds the timers that wait here.
     #[expect(dead_code, reason = "dropped with the rest when the committer has taken it")]
     pub permit: OwnedSemaphorePermit,
 }
 
-/// What a dispatcher decided since it last handed over. Already folded: each row once.
+/// The changes of a dispatcher since its last hand-over, folded: each row once.
 #[derive(Default)]
 pub(crate) struct PluginChanges {
     pub instances: BTreeMap<Key, Arc<Instance>>,
-    /// Before `instances`.
+    /// Removed before `instances` are written.
     pub instances_removed: BTreeSet<Key>,
     /// The values of the fields of `instances`, as far as decisions changed them.
     pub fields: BTreeMap<Key, String>,
@@ -102,57 +103,57 @@ pub(crate) struct PluginChanges {
     pub parked: BTreeMap<(Position, Key), Option<Parked>>,
     /// Key to begun or ended.
     pub waits: BTreeMap<Key, Option<Wait>>,
-    /// Each once.
+    /// Each dead letter once.
     pub dead_letters: Vec<DeadLetter>,
     pub dead_letters_closed: Vec<Closing>,
-    /// Timers that fired as dead letters.
+    /// Timers that became dead letters instead of firing.
     pub timers_fired: Vec<TimerRef>,
-    /// Of those letters, the ones of refused commands.
+    /// The dead letters of refused commands that these changes resolve.
     pub compensations: Vec<Compensation>,
     pub dead_letters_noted: Vec<(DeadLetterId, String)>,
     /// Keys that have decided an event which other keys still have to decide.
     pub partly_decided: BTreeMap<Position, Vec<Key>>,
-    /// Events that are settled, of which the store has such keys.
+    /// Settled events for which the store has such keys.
     pub partly_decided_removed: Vec<Position>,
     pub progress: Option<PluginProgress>,
-    /// Told when all this is durable.
+    /// Notified when all this is durable.
     pub replies: Vec<oneshot::Sender<()>>,
-    /// Receives what the store rejects of these changes.
+    /// Receives the part of these changes that the store rejects.
     pub rejections: Option<mpsc::UnboundedSender<Rejection>>,
-    /// A plugin has one set of changes in the channel at a time; given back when it is taken out.
+    /// A plugin has one set of changes in the channel at a time. Released when it is taken out.
     pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A message with everything but its place in the outbox.
 pub(crate) struct Addressed {
-    /// None: it goes to the log alone.
+    /// None if it goes to the log alone.
     pub sink: Option<SinkName>,
     pub kind: MessageKind,
     pub key: Key,
     pub cause: Position,
-    /// Where the sending instance began; none for a lane.
+    /// The position at which the sending instance began; none for a lane.
     pub instance: Option<Position>,
     pub event: Arc<Event>,
     pub hops: Hops,
     /// Whether it is appended to the log too, so that plugins get it.
     pub append: bool,
-    /// A dead letter's event on its way back to the log.
+    /// Whether it is the event of a dead letter, which is appended again.
     pub redriven: bool,
 }
 
-/// What a relay or queue settled since it last handed over.
+/// The changes of a relay or queue since its last hand-over.
 #[derive(Default)]
 pub(crate) struct SinkChanges {
-    /// Each once.
+    /// Each dead letter once.
     pub dead_letters: Vec<DeadLetter>,
     pub parked: Vec<(MessageLane, Sequence)>,
     pub parked_removed: Vec<Sequence>,
-    /// Begun or ended.
+    /// Begun or ended, by sequence.
     pub waits: BTreeMap<Sequence, Option<(MessageLane, Wait)>>,
-    /// Events that tell instances of commands that could not be delivered.
+    /// Events that notify instances of commands that could not be delivered.
     pub reserved: Vec<(Event, Hops)>,
     pub progress: Option<SinkProgress>,
-    /// Told when it is durable.
+    /// Notified when it is durable.
     pub replies: Vec<oneshot::Sender<()>>,
     /// Receives the dead letters that the store rejects.
     pub dropped: Option<mpsc::UnboundedSender<DeadLettersDropped>>,
@@ -169,9 +170,9 @@ impl PluginChanges {
     }
 }
 
-/// One step's work for the committer.
+/// The work of one step of housekeeping.
 pub(crate) struct Removal {
     pub expire: Expire,
-    /// Told how many rows of the history went, when that is durable.
+    /// Answered with the number of removed rows of the history, when the removal is durable.
     pub reply: oneshot::Sender<usize>,
 }

@@ -1,8 +1,8 @@
 //! The outboxes of all sinks: they assign the sequences of messages, and hold the tails that relays
 //! and queues read.
 //!
-//! The committer assigns and publishes. Whoever starts the stages is notified of each sink's first
-//! message, so that no outbox is without a stage that delivers it.
+//! The committer assigns sequences and publishes messages. `engine/delivering.rs` is notified of
+//! each sink's first message, so that no outbox is without a stage that delivers it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::lock;
 use crate::model::{Message, Sequence, SinkName};
 use crate::seams::store::{Page, ReadError, Store};
 
-/// Bytes of a sink's messages that its sink lanes has in memory.
+/// Bytes of a sink's messages that its lanes have in memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bytes(Arc<AtomicUsize>);
 
@@ -35,13 +35,13 @@ impl Bytes {
 
 pub(crate) type MessageTail = Tail<Arc<Message>>;
 
-/// Of one sink's newest messages, which its sink lanes has not read: a sink that is down reads
+/// The bytes of one sink's newest messages that its lanes have not read: a sink that is down reads
 /// none, and there can be many.
 const TAIL_BYTES: usize = 8 << 20;
 
 pub(crate) struct Outboxes {
     sinks: Mutex<BTreeMap<SinkName, Outbox>>,
-    /// Told of each sink's first message: somebody must deliver it.
+    /// Notified of each sink's first message, so that a stage is started for it.
     opened: mpsc::UnboundedSender<SinkName>,
 }
 
@@ -52,7 +52,7 @@ struct Outbox {
 }
 
 impl Outboxes {
-    /// The recovered sinks have somebody who delivers them.
+    /// The recovered sinks have their stages already.
     pub(crate) fn new(
         recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
         opened: mpsc::UnboundedSender<SinkName>,
@@ -67,7 +67,7 @@ impl Outboxes {
         let outbox = match sinks.get_mut(sink) {
             Some(outbox) => outbox,
             None => {
-                // Nobody listens any more only when the engine ends.
+                // The receiver is dropped only when the engine ends.
                 let _ = self.opened.send(sink.clone());
                 sinks.entry(sink.clone()).or_insert_with(Outbox::fresh)
             }
@@ -76,7 +76,7 @@ impl Outboxes {
         outbox.last
     }
 
-    /// Hands on committed messages; those of one sink are ascending.
+    /// Publishes committed messages; those of one sink are ascending.
     pub(crate) fn publish(&self, messages: Vec<Arc<Message>>) {
         let mut by_sink: BTreeMap<SinkName, Vec<(u64, Arc<Message>)>> = BTreeMap::new();
         for message in messages {
@@ -98,7 +98,7 @@ impl Outboxes {
         Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)
     }
 
-    /// For the sink lanes of a sink. There is one.
+    /// The reader for the lanes of a sink, which exist once.
     pub(crate) fn reader(&self, sink: &SinkName, store: Arc<dyn Store>) -> OutboxReader {
         let mut sinks = lock(&self.sinks);
         let outbox = sinks.entry(sink.clone()).or_insert_with(Outbox::fresh);
@@ -106,8 +106,8 @@ impl Outboxes {
         OutboxReader { sink: sink.clone(), store, tail, bytes, place: Sequence(0) }
     }
 
-    /// Bytes of each sink's messages in memory: of those that its sink lanes has, and of those
-    /// that it has not read.
+    /// Bytes of each sink's messages in memory: those that its lanes have, and those that they have
+    /// not read.
     pub(crate) fn bytes(&self) -> BTreeMap<SinkName, usize> {
         let sinks = lock(&self.sinks);
         let bytes = |outbox: &Outbox| outbox.tail.bytes() + outbox.bytes.now();
@@ -130,15 +130,15 @@ pub(crate) struct OutboxReader {
     pub sink: SinkName,
     pub store: Arc<dyn Store>,
     pub tail: Arc<MessageTail>,
-    /// Of what was read and is still in memory.
+    /// The bytes that were read and are still in memory.
     pub bytes: Bytes,
-    /// Read up to here.
+    /// The place up to which it is read.
     pub place: Sequence,
 }
 
 impl OutboxReader {
-    /// The next messages; none if there are none now. The second value tells how far
-    /// it has read, which is further than the last message where sequences have gaps.
+    /// Returns the next messages; empty if there are none now. The place moves further than the
+    /// last message where sequences have gaps.
     ///
     /// # Errors
     /// If the store cannot be read. The place stays.

@@ -1,7 +1,7 @@
 //! Which dispatchers a commit wakes: those that subscribe to the type of one of its events, or that
-//! one of its events is addressed to. All other dispatchers have only their cursors to move. The
-//! committer wakes them together, at most 100 ms later, or one at once if it comes near the end of
-//! what the tail keeps. A commit that appends nothing moves no cursor, and wakes nobody.
+//! one of its events is addressed to. For all others only the cursor moves. The committer wakes
+//! them together, at most 100 ms later; it wakes one at once if the end of what the tail keeps
+//! comes near its place. A commit that appends nothing moves no cursor, and wakes no dispatcher.
 //!
 //! Waking a dispatcher costs more than the rows of a commit. With many plugins on one log, most of
 //! the work would otherwise be to wake plugins that have nothing to do.
@@ -19,27 +19,27 @@ use crate::model::{Event, PluginName, reserved};
 /// the tail keeps, so that it never reads what is just written from the store.
 const BEHIND_MAX: u64 = 4_096;
 
-/// In the order of their names, so that a simulated run repeats.
+/// Ordered by name, so that a simulated run repeats.
 #[derive(Default)]
 pub(crate) struct Readers(Mutex<BTreeMap<PluginName, Weak<Reader>>>);
 
-/// One plugin's place to wait. It is no reader any more when it is dropped.
+/// The place at which one plugin's dispatcher waits. Dropping it removes the reader.
 pub(crate) struct Reader {
     /// The event types that it takes.
     types: Mutex<BTreeSet<String>>,
-    /// It is to read up to here.
+    /// The position up to which it is to read.
     due: AtomicU64,
     woken: Notify,
 }
 
-/// Whom some events concern.
+/// The readers that a set of events concerns.
 pub(crate) struct Concerned {
     these: Vec<Arc<Reader>>,
     others: Vec<Arc<Reader>>,
 }
 
 impl Readers {
-    /// Begins with all that there is up to `head`.
+    /// Adds a reader, which begins with everything up to `head`.
     pub(crate) fn register(
         &self,
         plugin: PluginName,
@@ -55,12 +55,12 @@ impl Readers {
         readers.retain(|_, reader| reader.strong_count() > 0);
         readers.insert(plugin, Arc::downgrade(&reader));
         drop(readers);
-        // Asked for when it stands in the list: of each commit, either this or `wake` tells it.
+        // Read when the reader is in the list: so of each commit either this or `wake` notifies it.
         reader.wake(head());
         reader
     }
 
-    /// Those who take one of these events, or to whom one is addressed.
+    /// The readers that take one of these events, or to which one is addressed.
     pub(crate) fn concerned<'e>(&self, events: impl Iterator<Item = &'e Event>) -> Concerned {
         let (mut types, mut addressees) = (BTreeSet::new(), BTreeSet::new());
         for event in events {
@@ -83,7 +83,7 @@ impl Readers {
     pub(crate) fn untaken<'e>(&self, events: impl Iterator<Item = &'e Event>) -> BTreeSet<String> {
         let mut types: BTreeSet<&str> = BTreeSet::new();
         let mut last = "";
-        // Mostly, events of one type come together.
+        // Usually, events of one type come together.
         for event in events.filter(|event| event.extension(reserved::EXTENSION_PLUGIN).is_none()) {
             if event.event_type != last {
                 last = &event.event_type;
@@ -101,7 +101,7 @@ impl Readers {
         types.into_iter().map(str::to_owned).collect()
     }
 
-    /// Wakes all.
+    /// Wakes all readers.
     pub(crate) fn wake(&self, head: u64) {
         let all: Vec<Arc<Reader>> = lock(&self.0).values().filter_map(Weak::upgrade).collect();
         all.iter().for_each(|reader| reader.wake(head));
@@ -109,8 +109,8 @@ impl Readers {
 }
 
 impl Concerned {
-    /// The events are in the tail, whose end is `head` now. Wakes those whom they concern.
-    /// True if there are others, who wait for [`Readers::wake`].
+    /// Wakes the readers that the events concern. The events are in the tail, whose end is `head`
+    /// now. Returns true if there are other readers, which wait for [`Readers::wake`].
     pub(crate) fn wake(self, head: u64) -> bool {
         self.these.iter().for_each(|reader| reader.wake(head));
         let mut are_behind = false;
@@ -126,7 +126,7 @@ impl Concerned {
 }
 
 impl Reader {
-    /// It takes other types from now on, and reads up to `head` with them.
+    /// Takes other types from now on, and reads up to `head` with them.
     pub(crate) fn subscribe(&self, types: BTreeSet<String>, head: impl FnOnce() -> u64) {
         *lock(&self.types) = types;
         self.wake(head());

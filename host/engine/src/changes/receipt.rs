@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::model::Position;
 
-/// What became of an offered event, durably.
+/// The durable outcome of an offered event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// It is in the log, at this position.

@@ -1,4 +1,4 @@
-//! What the committer tells a stage when the store will never write what it handed over.
+//! How the committer reports to a stage that the store will never write what it handed over.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,10 +9,10 @@ use crate::lock;
 use crate::model::{DeadLetter, Event, PluginName};
 use crate::seams::store::{Batch, TimerRow};
 
-/// To a dispatcher.
+/// A rejection for a dispatcher.
 pub(crate) enum Rejection {
-    /// The store has nothing of what the dispatcher handed over, and gets nothing that it hands
-    /// over from now on: another dispatcher must begin again from the store.
+    /// The store has nothing of what the dispatcher handed over, and nothing that it hands over
+    /// from now on is written: another dispatcher must start from the store.
     Changes {
         reason: String,
         batch: Box<Batch>,
@@ -28,16 +28,16 @@ pub(crate) struct TimerRejection {
     pub reason: String,
 }
 
-/// To a relay or queue: the store has all of what it handed over but these dead letters.
+/// A rejection for a relay or queue: the store has everything that it handed over except these dead
+/// letters.
 pub(crate) struct DeadLettersDropped(pub Vec<Arc<DeadLetter>>);
 
-/// The way to the dispatcher of each plugin that is served.
+/// The channels to the dispatchers of the plugins that are served.
 #[derive(Clone, Default)]
 pub(crate) struct Rejections(Arc<Mutex<BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>>>);
 
 impl Rejections {
-    /// Makes the channel of a dispatcher that begins. What the dispatcher hands over goes with
-    /// the sender.
+    /// Makes the channel of a dispatcher that starts. The sender accompanies its changes.
     pub(crate) fn begin(
         &self,
         plugin: &PluginName,

@@ -15,9 +15,9 @@ pub(crate) enum PluginRequest {
     Remove(RemoveRequest),
     /// The controls have changed. Answered when the stage follows them.
     Controls(oneshot::Sender<()>),
-    /// What of the plugin waits because it is paused, and of its keys.
+    /// Asks for the events of the plugin that wait because it, or one of their keys, is paused.
     Waiting(oneshot::Sender<PluginWaiting>),
-    /// The key's next attempt is due now.
+    /// Makes the key's next attempt due now.
     AttemptNow(Key, AttemptReply),
 }
 
@@ -26,44 +26,45 @@ pub(crate) enum SinkRequest {
     Resolve(Box<ResolveRequest>),
     /// The controls have changed. Answered when the stage follows them.
     Controls(oneshot::Sender<()>),
-    /// What of the sink waits because it is paused.
+    /// Asks for the messages of the sink that wait because it, or their type, is paused.
     Waiting(oneshot::Sender<SinkWaiting>),
-    /// The next attempt is due now: at all messages that wait, or at those of one ordering key.
+    /// Makes the next attempt due now: at all messages that wait, or at those of one ordering key.
     AttemptNow(Option<(PluginName, Key)>, AttemptReply),
 }
 
-/// Answered with how many keys or messages go on, and with what resolves when that is durable.
+/// Answered with the number of keys or messages that continue, and a receiver that resolves when
+/// that is durable.
 pub(crate) type AttemptReply = oneshot::Sender<(usize, oneshot::Receiver<()>)>;
 
-/// What a plugin has not settled.
+/// The events that a plugin has not settled.
 pub(crate) struct PluginWaiting {
-    /// Positions of the log.
+    /// The number of positions of the log.
     pub positions: u64,
     /// When the first event was accepted that is read and not settled.
     pub oldest: Option<Timestamp>,
-    /// Of each paused key: the number of its events, and the position of the first that is parked.
+    /// By paused key: the number of its events, and the position of the first that is parked.
     pub keys: BTreeMap<Key, (usize, Option<Position>)>,
 }
 
-/// What a sink has not settled.
+/// The messages that a sink has not settled.
 pub(crate) struct SinkWaiting {
-    /// Its messages, and the sequence before the first.
+    /// Their number, and the sequence before the first.
     pub messages: u64,
     pub settled: Sequence,
-    /// Of each paused type: the number of messages that wait for it, and the first of these.
+    /// By paused type: the number of messages that wait for it, and the first of these.
     pub types: BTreeMap<String, (usize, Option<Sequence>)>,
 }
 
 /// The channels to the stages of all sinks that have one.
 pub(crate) type Sinks = Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<SinkRequest>>>>;
 
-/// Asks that instances are removed which the store says are over. The dispatcher does it,
-/// because it has instances in memory: what comes for their keys later finds none.
+/// Asks for the removal of instances that the store has as finished. The dispatcher does it,
+/// because it has instances in memory: later events for their keys find none.
 pub(crate) struct RemoveRequest {
     /// Their keys, and the statuses that the store has.
     pub instances: Vec<(Key, InstanceStatus)>,
-    /// Answered with how many are removed, and with what resolves when that is durable. One
-    /// that something is under way for stays for now.
+    /// Answered with the number of removed instances, and a receiver that resolves when that is
+    /// durable. An instance with deliveries in progress stays for now.
     pub reply: oneshot::Sender<(usize, oneshot::Receiver<()>)>,
 }
 

@@ -94,10 +94,10 @@ impl ResolveError {
 
 /// Asks the stage that owns the dead letter's key.
 pub(crate) struct ResolveRequest {
-    /// As the store has it.
+    /// The dead letter as the store has it.
     pub dead_letter: DeadLetter,
     pub resolution: Resolution,
-    /// Answered with what resolves when the answer is durable.
+    /// Answered with a receiver that resolves when the resolution is durable.
     pub reply: oneshot::Sender<Result<oneshot::Receiver<()>, ResolveError>>,
 }
 
@@ -115,16 +115,16 @@ impl DeadLetterIds {
     }
 }
 
-/// Adds a letter's newest version to changes: each letter is written once.
+/// Adds the newest version of a dead letter to changes: each dead letter is written once.
 pub(crate) fn write_dead_letter(dead_letters: &mut Vec<DeadLetter>, dead_letter: DeadLetter) {
     dead_letters.retain(|earlier| earlier.id != dead_letter.id);
     dead_letters.push(dead_letter);
 }
 
-/// What the host has noted on an event stays when an operator edits it.
+/// Keeps the attributes that the host has set on an event when an operator edits it.
 ///
 /// # Errors
-/// Names the extension attribute that is not the operator's to change.
+/// Names the extension attribute that an operator must not change.
 pub(crate) fn keep_reserved(original: &Event, edited: &mut Event) -> Result<(), String> {
     let is_reserved = |name: &str| name.starts_with(reserved::EXTENSIONS);
     for (name, value) in &edited.extensions {

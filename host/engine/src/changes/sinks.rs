@@ -1,5 +1,5 @@
-//! Which sinks are down, since when, and when each is tried next. The relays write it, and people
-//! read it through `Engine::status`. It is empty at the start of each epoch.
+//! Which sinks are down, since when, and when each is tried next. The relays write it, and
+//! `Engine::status` reads it. It is empty at the start of each epoch.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -44,7 +44,7 @@ impl SinkStates {
         self.lock().values().cloned().collect()
     }
 
-    /// The stages begin anew.
+    /// A new epoch begins.
     pub(crate) fn clear(&self) {
         self.lock().clear();
     }

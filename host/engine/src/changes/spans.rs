@@ -1,5 +1,6 @@
-//! Spans: what the stages report of events whose trace is sampled, for an exporter outside of the
-//! engine. The channel is bounded; what does not fit is dropped and counted, and nothing waits.
+//! Spans: the stages report them for events whose trace is sampled, to an exporter outside of the
+//! engine. The channel is bounded; spans that do not fit are dropped and counted, and no stage
+//! waits.
 //!
 //! Ids of spans follow from identities (`pure/identity.rs`). So a message names the span of its
 //! decision before the span has ended, nothing is stored, and a repeated call has the same span.
@@ -14,13 +15,13 @@ use tokio::sync::mpsc;
 use crate::model::{Event, SpanId, TraceContext};
 use crate::pure::monotonic::Instant;
 
-/// The bytes of a reason in a span.
+/// The most bytes of a reason in a span.
 const REASON_BYTES_MAX: usize = 256;
 
 /// A part of a trace that has ended.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// The span's own place.
+    /// The span's own context.
     pub context: TraceContext,
     /// The span within which it happened; none for the first of a trace.
     pub parent: Option<SpanId>,

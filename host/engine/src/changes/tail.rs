@@ -20,7 +20,7 @@ const TAIL_ENTRIES_MAX: usize = 16_384;
 
 pub(crate) struct Tail<T> {
     entries: Mutex<Entries<T>>,
-    /// What its entries may take of memory.
+    /// The most bytes of its entries.
     bytes_max: usize,
     bytes_of: fn(&T) -> usize,
     head: AtomicU64,
@@ -40,14 +40,14 @@ struct Entries<T> {
 pub(crate) enum Next<T> {
     /// The entries after its place, in order, and the place up to which it has now read.
     Entries(Vec<T>, u64),
-    /// Its place is too old: read the store.
+    /// Its place is too old: the reader must read the store.
     Behind,
-    /// Nothing new.
+    /// There is nothing new.
     Caught,
 }
 
 impl<T: Clone> Tail<T> {
-    /// `head` is the last place there is; all up to it is in the store.
+    /// `head` is the last place that exists; everything up to it is in the store.
     pub(crate) fn new(head: u64, bytes_max: usize, bytes_of: fn(&T) -> usize) -> Self {
         let entries = Entries { complete_after: head, queue: VecDeque::new(), bytes: 0 };
         Self {
@@ -59,8 +59,7 @@ impl<T: Clone> Tail<T> {
         }
     }
 
-    /// Adds committed entries, ascending. `head` is the last place used, also if
-    /// nothing lies there.
+    /// Adds committed entries, ascending. `head` is the last place used, also if it holds nothing.
     pub(crate) fn publish(&self, entries: impl IntoIterator<Item = (u64, T)>, head: u64) {
         {
             let mut tail = lock(&self.entries);
@@ -96,7 +95,7 @@ impl<T: Clone> Tail<T> {
         Next::Entries(entries, place)
     }
 
-    /// Lets go of the entries up to a place: all readers have read them.
+    /// Drops the entries up to a place, which all readers have read.
     pub(crate) fn forget(&self, to: u64) {
         let mut tail = lock(&self.entries);
         while let Some((_, entry)) = tail.queue.pop_front_if(|(place, _)| *place <= to) {
@@ -105,12 +104,12 @@ impl<T: Clone> Tail<T> {
         tail.complete_after = tail.complete_after.max(to);
     }
 
-    /// Of the entries in memory.
+    /// The bytes of the entries in memory.
     pub(crate) fn bytes(&self) -> usize {
         lock(&self.entries).bytes
     }
 
-    /// Looks at each entry that is in memory, in order.
+    /// Calls `look` with each entry in memory, in order.
     pub(crate) fn each(&self, mut look: impl FnMut(&T)) {
         let tail = lock(&self.entries);
         tail.queue.iter().for_each(|(_, entry)| look(entry));
@@ -125,7 +124,7 @@ impl<T: Clone> Tail<T> {
         loop {
             let grown = self.grown.notified();
             tokio::pin!(grown);
-            // From here on no growth is missed; what came before shows in the head.
+            // From here on no growth is missed; earlier growth shows in the head.
             grown.as_mut().enable();
             if self.head() > after {
                 return;

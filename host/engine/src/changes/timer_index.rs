@@ -18,9 +18,9 @@ use crate::model::{
 };
 use crate::seams::store::{Page, TimerRow};
 
-/// What the data of the timers in memory may take. Of a single timer it may be more.
+/// The most bytes of the data of the timers in memory. A single timer may have more.
 const BYTES_MAX: usize = 32 << 20;
-/// Below this share of the number that it may have, the index is filled from the store.
+/// Below this share of its size, the index is filled from the store.
 const LOW_WATER: usize = 4;
 
 type Name = (PluginName, Key, TimerName);
@@ -37,10 +37,11 @@ struct Index {
     due: BTreeMap<Name, Timestamp>,
     bytes: usize,
     timers_max: usize,
-    /// Some had to go, and nothing else has left since: it is no use to read them again.
+    /// Whether some timers had to be dropped, and no other has left since: then it is of no use to
+    /// read them again.
     is_full: bool,
     horizon: Horizon,
-    /// What was set or cleared since a page is being read, which may not have it.
+    /// The names that were set or cleared since the read of a page began, which may not show it.
     touched: Option<BTreeSet<Name>>,
 }
 
@@ -51,7 +52,7 @@ struct Entry {
     trace: Option<Box<Trace>>,
 }
 
-/// Up to where the index has every timer.
+/// The place up to which the index has every timer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Horizon {
     Nothing,
@@ -70,7 +71,7 @@ pub(crate) enum Next {
 }
 
 impl TimerIndex {
-    /// Knows nothing yet: all is read from the store. Keeps `timers_max` timers, at least one.
+    /// An index that is to be filled from the store. Keeps `timers_max` timers, at least one.
     pub(crate) fn new(timers_max: usize) -> Self {
         let index = Index {
             timers: BTreeMap::new(),
@@ -84,7 +85,8 @@ impl TimerIndex {
         Self { index: Mutex::new(index), changed: Notify::new() }
     }
 
-    /// Committed changes: timers set, which replace those of the same name, and cleared.
+    /// Applies committed changes: timers set, which replace those of the same name, and timers
+    /// cleared.
     pub(crate) fn update(&self, set: Vec<TimerRow>, cleared: &[Name]) {
         if set.is_empty() && cleared.is_empty() {
             return;
@@ -98,7 +100,7 @@ impl TimerIndex {
             let name = name_of(&row.timer);
             index.forget(&name);
             index.touch(&name);
-            // While a page is read, it may end behind this timer without having it.
+            // The page that is being read may end behind this timer without having it.
             if index.touched.is_some() || index.covers(&row.timer.place()) {
                 index.remember(row);
             }
@@ -108,12 +110,12 @@ impl TimerIndex {
         self.changed.notify_one();
     }
 
-    /// Timers that are due: a page of them, whose bytes are those of their data. They leave the
-    /// index: those that nobody fires must come from the store again, in another epoch.
+    /// Takes timers that are due: a page of them, whose bytes are those of their data. Timers that
+    /// were taken and did not fire are read from the store again in the next epoch.
     pub(crate) fn take_due(&self, now: Timestamp, page: Page) -> Vec<TimerRow> {
         let mut index = self.lock();
         let (mut due, mut bytes) = (Vec::new(), 0);
-        // What lies beyond the horizon waits until what lies before it is known.
+        // Timers beyond the horizon wait until all timers before it are known.
         while due.len() < page.rows
             && (bytes < page.bytes || due.is_empty())
             && let Some((place, _)) = index.timers.first_key_value()
@@ -146,13 +148,13 @@ impl TimerIndex {
         self.changed.notified().await;
     }
 
-    /// From here on until `end_reading`, what changes is newer than what is read.
+    /// Begins a read: until `end_reading`, changes are newer than what is read.
     pub(crate) fn begin_reading(&self) {
         self.lock().touched = Some(BTreeSet::new());
     }
 
-    /// The timers after the place that `next` named; none if there are no more. Without a
-    /// page, the read has failed.
+    /// Ends a read with the timers after the place that `next` named; none if there are no more.
+    /// Without a page, the read has failed.
     pub(crate) fn end_reading(&self, page: Option<Vec<TimerRow>>) {
         let mut index = self.lock();
         let touched = index.touched.take().unwrap_or_default();
@@ -217,7 +219,7 @@ impl Index {
         Some(TimerRow { timer, data, hops, trace })
     }
 
-    /// Lets the last go while there are too many; the horizon comes nearer.
+    /// Drops the last timers while there are too many. The horizon comes nearer.
     fn trim(&mut self) {
         while self.timers.len() > self.timers_max
             || (self.bytes > BYTES_MAX && self.timers.len() > 1)
@@ -244,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    /// An operation on an index and on the store that it stands before.
+    /// An operation on an index and on the store behind it.
     #[derive(Clone, Debug)]
     enum Step {
         Set {
@@ -254,7 +256,7 @@ mod tests {
         Clear {
             name: u8,
         },
-        /// The stage reads a page of so many rows, while this changes.
+        /// The stage reads a page of this many rows, while this changes.
         Read {
             rows: usize,
             meanwhile: Option<(u8, u64)>,
@@ -347,8 +349,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is set, read and fired in whatever order: what fires is what is set,
-        /// each once, and in the end nothing that is due is left.
+        /// In whatever order timers are set, read and fired: those that fire are those that are
+        /// set, each once, and in the end no due timer is left.
         #[test]
         fn every_timer_fires_once(
             timers_max in 1_usize..5,
@@ -402,7 +404,7 @@ mod tests {
         index.end_reading(Some((0..4).map(large).collect()));
         assert_eq!(index.lock().timers.len(), 1);
         assert_eq!(index.next(), Next::Wait { due: Some(Timestamp(5)) });
-        // What went is read again when the first has fired.
+        // The dropped timers are read again when the first has fired.
         assert_eq!(index.take_due(Timestamp(5), Page { rows: 10, bytes: 1 }).len(), 1);
         let after = Some(row(0, 5, 1).timer.place());
         assert_eq!(index.next(), Next::Read { after });

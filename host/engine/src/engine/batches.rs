@@ -49,7 +49,7 @@ pub enum BatchEnd {
     Done,
     /// Too many of the first items failed again. The text says how many.
     Stopped(String),
-    /// It was told to stop. No item begins after this, and the outcome of every call is stored.
+    /// It was stopped. No item begins after this, and the outcome of every call is stored.
     Interrupted,
 }
 
@@ -147,7 +147,7 @@ enum Begun {
     Now,
 }
 
-/// It was told to stop.
+/// The run was stopped.
 struct Interrupted;
 
 impl Run<'_> {

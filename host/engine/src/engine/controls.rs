@@ -3,7 +3,7 @@
 //! A control is written first. Then the stages that it concerns follow it, and only then the call
 //! returns: from then on nothing begins that a pause forbids. What had begun ends as usual. A
 //! resumption takes the same way. If a call fails with [`ControlError::Unavailable`], the control
-//! may be set; the list of the controls tells.
+//! may be set; the list of the controls shows it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::seams::store::{Page, Store};
 /// The pauses and limits that can be set: each is in memory, and a stage looks through them when one
 /// changes.
 const CONTROLS_MAX: usize = 10_000;
-/// What a sender is told while the door is paused: without an end, and at most.
+/// The retry time that a sender gets while the door is paused: for a pause without an end, and at most.
 const DOOR_RETRY_AFTER: Duration = Duration::from_secs(30);
 const DOOR_RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 /// The pause before a pause whose end could not be written is ended again.
@@ -377,7 +377,7 @@ async fn end_each(shared: &Arc<Shared>) {
     }
 }
 
-/// What the stages tell.
+/// The answers of the stages.
 #[derive(Default)]
 struct Waiting {
     plugins: BTreeMap<PluginName, PluginWaiting>,

@@ -1,10 +1,11 @@
 //! The engine: [`Parts`] that it is made of, [`Settings`] that bound it, and the handle [`Engine`]
-//! that the host holds. `stages.rs` starts, connects and supervises the stages.
+//! that the host holds. `connections.rs` connects the stages, and `stages.rs` starts and supervises them.
 //!
 //! The handle outlives the stages. A call that arrives while the engine recovers fails with
 //! `Unavailable`, and the caller can repeat it.
 
 mod batches;
+mod connections;
 mod controls;
 mod delivering;
 mod ending;

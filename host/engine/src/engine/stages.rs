@@ -1,43 +1,24 @@
-//! Starts and connects the stages of one epoch, and supervises them.
+//! Starts the stages of one epoch, which `connections.rs` connects, and supervises them.
 //!
 //! Start-up and recovery use the same code: the stages begin with what the store recovered. An
 //! epoch ends when the outcome of a commit is unknown, when a stage panics, or when another host
 //! owns the store. Draining ends the stages in the order of an event's way, and each hands over
 //! what it has.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::Connections;
 use super::controls::end_pauses;
-use super::delivering::Delivering;
-use super::queues::Queues;
-use super::{EngineEnd, Epoch, Shared};
-use crate::Routes;
-use crate::changes::compensation::Refusals;
-use crate::changes::outbox::Outboxes;
-use crate::changes::readers::Readers;
-use crate::changes::rejection::Rejections;
-use crate::changes::requests::Dispatchers;
-use crate::changes::resolve::DeadLetterIds;
-use crate::changes::tail::Tail;
-use crate::changes::timer_index::TimerIndex;
+use super::{EngineEnd, Shared};
 use crate::engine::plugins::Plugins;
 use crate::lock;
-use crate::model::LogEntry;
-use crate::seams::store::{ReadError, Recovered, RecoveredSink};
-use crate::stages::commit::{Committer, Ended};
-use crate::stages::dispatch::DispatchContext;
-use crate::stages::housekeeping::Housekeeping;
-use crate::stages::sinks::queue::first_lease;
-use crate::stages::timers::Timers;
+use crate::seams::store::{ReadError, Recovered};
+use crate::stages::commit::Ended;
 
-/// Bytes of the newest events in memory, where all plugins read them.
-const LOG_TAIL_BYTES: usize = 64 << 20;
 /// The pause between two attempts to recover.
 const RECOVER_DELAY: Duration = Duration::from_millis(250);
 
@@ -121,138 +102,40 @@ async fn revive(shared: &Arc<Shared>) -> Stages {
 }
 
 impl Stages {
-    // Which stage has which ends of which channels stands in one place.
-    #[allow(clippy::too_many_lines)]
     pub(super) async fn start(
         shared: &Arc<Shared>,
         recovered: Recovered,
     ) -> Result<Self, ReadError> {
-        let parts = &shared.parts;
-        let (work, work_of) = mpsc::unbounded_channel();
-        let (opened, opened_of) = mpsc::unbounded_channel();
-        let bytes = |entry: &LogEntry| entry.event.bytes();
-        let log = Arc::new(Tail::new(recovered.position.0, LOG_TAIL_BYTES, bytes));
-        let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
-        let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
-        let timers = Arc::new(TimerIndex::new(parts.settings.timers_in_memory_max));
-        let stop_deciding = CancellationToken::new();
-        let stop_delivering = CancellationToken::new();
-
-        let readers = Arc::new(Readers::default());
+        let (connections, receivers) = Connections::new(shared, &recovered);
+        let (stop_deciding, stop_delivering) = (CancellationToken::new(), CancellationToken::new());
         shared.sinks.clear();
-        let dead_letter_ids = DeadLetterIds::new(recovered.dead_letter);
-        let rejections = Rejections::default();
-        // Created before the dispatchers start, because a decision may resolve dead letters of
-        // any sink.
-        let refusals = Refusals::new(&recovered.sinks);
-        let routes = Arc::new(Routes::new(parts.routes.clone()));
-        let context = DispatchContext {
-            shards: shared.shards.clone(),
-            store: Arc::clone(&parts.store),
-            lookups: Arc::clone(&shared.lookups),
-            clock: Arc::clone(&parts.clock),
-            retry: parts.settings.retry(),
-            instance_bytes_max: parts.settings.instance_bytes_max,
-            held_bytes_max: parts.settings.held_bytes_max,
-            waiting_max: parts.settings.waiting_max,
-            wait_in_memory_max: parts.settings.wait_in_memory_max,
-            date_check_max: parts.settings.date_check_max,
-            entries_read_max: parts.settings.entries_read_max,
-            hops_max: parts.settings.hops_max,
-            routes: Arc::clone(&routes),
-            log: Arc::clone(&log),
-            readers: Arc::clone(&readers),
-            work: work.clone(),
-            dead_letter_ids: Arc::clone(&dead_letter_ids),
-            rejections: rejections.clone(),
-            refusals: Arc::clone(&refusals),
-            measures: Arc::clone(&shared.measures),
-            spans: parts.settings.spans.clone(),
-            controls: Arc::clone(&shared.controls),
-            backlog: Arc::clone(&shared.backlog),
-        };
-        let (desired_state, dispatchers) =
-            (Arc::clone(&shared.desired_state), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
         // Before any stage starts: what is paused decides and delivers nothing.
-        shared.controls.restore(recovered.controls, (parts.clock)());
-        let backlog = Arc::clone(&shared.backlog);
-        let plugins =
-            Plugins::start(context, desired_state, backlog, recovered.plugins, dispatchers.clone())
-                .await?;
+        shared.controls.restore(recovered.controls, (shared.parts.clock)());
+        let plugins = Plugins::start(
+            connections.dispatch_context(),
+            Arc::clone(&shared.desired_state),
+            Arc::clone(&shared.backlog),
+            recovered.plugins,
+            connections.dispatchers.clone(),
+        );
+        let plugins = plugins.await?;
+
         let mut deciding = JoinSet::new();
         deciding.spawn(plugins.run(stop_deciding.clone()));
-        let timer_stage = Timers {
-            store: Arc::clone(&parts.store),
-            clock: Arc::clone(&parts.clock),
-            date_check_max: parts.settings.date_check_max,
-            index: Arc::clone(&timers),
-            work: work.clone(),
-            spans: parts.settings.spans.clone(),
-        };
-        deciding.spawn(timer_stage.run(stop_deciding.clone()));
-        let housekeeping = Housekeeping {
-            store: Arc::clone(&parts.store),
-            clock: Arc::clone(&parts.clock),
-            retention: parts.settings.retention.clone(),
-            desired_state: Arc::clone(&shared.desired_state),
-            dispatchers: dispatchers.clone(),
-            log: Arc::clone(&log),
-            work: work.clone(),
-            age_marks: recovered.age_marks,
-        };
+        deciding.spawn(connections.timers().run(stop_deciding.clone()));
+        let housekeeping = connections.housekeeping(recovered.age_marks);
         deciding.spawn(housekeeping.run(stop_deciding.clone()));
         deciding.spawn(end_pauses(Arc::clone(shared), stop_deciding.clone()));
-
-        let committer = Committer {
-            store: Arc::clone(&parts.store),
-            clock: Arc::clone(&parts.clock),
-            log: Arc::clone(&log),
-            outboxes: Arc::clone(&outboxes),
-            timers,
-            readiness: Arc::clone(&shared.readiness),
-            backlog: Arc::clone(&shared.backlog),
-            readers,
-            readers_due: None,
-            rejections,
-            heads: Vec::new(),
-            position: recovered.position,
-            committed: recovered.position,
-            stale: BTreeMap::new(),
-            measures: Arc::clone(&shared.measures),
-            routes,
-        };
-        let queues = Arc::new(Queues::default());
-        let sinks = Arc::new(Mutex::new(BTreeMap::new()));
-        let delivering = Delivering {
-            shared: Arc::clone(shared),
-            work: work.clone(),
-            outboxes: Arc::clone(&outboxes),
-            queues: Arc::clone(&queues),
-            sinks: Arc::clone(&sinks),
-            dead_letter_ids,
-            refusals,
-            recovered: recovered
-                .sinks
-                .into_iter()
-                .map(|sink| (sink.progress.sink.clone(), sink))
-                .collect(),
-            started: BTreeSet::new(),
-            next_lease: first_lease((parts.clock)()),
-        };
-        let epoch = Epoch { work, log, queues, outboxes, plugins: dispatchers, sinks };
-        *lock(&shared.epoch) = Some(epoch);
+        let (committer, deliveries) =
+            (connections.committer(recovered.position), connections.delivering(recovered.sinks));
+        // Before the committer and the sinks' stages start, which use it.
+        *lock(&shared.epoch) = Some(connections.epoch());
         let mut committing = JoinSet::new();
-        committing.spawn(committer.run(work_of));
-        let mut delivery_stage = JoinSet::new();
-        delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));
-        Ok(Self {
-            committer: committing,
-            deciding,
-            delivering: delivery_stage,
-            stop_deciding,
-            stop_delivering,
-        })
+        committing.spawn(committer.run(receivers.work));
+        let mut delivering = JoinSet::new();
+        delivering.spawn(deliveries.run(receivers.opened, stop_delivering.clone()));
+        Ok(Self { committer: committing, deciding, delivering, stop_deciding, stop_delivering })
     }
 
     /// Lets the stages end, until the time for that is over. Then it drops those that have not

@@ -78,7 +78,7 @@ impl PauseEnd {
 }
 
 impl Pause {
-    /// How much longer the pause lasts, as far as the dates tell. None if it has no end.
+    /// How much longer the pause lasts, as far as the dates show. None if it has no end.
     #[must_use]
     pub fn left(&self, today: Timestamp) -> Option<Duration> {
         Some(match self.end? {

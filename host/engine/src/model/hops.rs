@@ -1,7 +1,7 @@
 //! How many steps an event is away from an event of a sender.
 //!
 //! The store keeps the number beside the event, not in it, so no sender can set it and no
-//! receiver sees it. The number tells the host's own events from events of senders, whatever
+//! receiver sees it. The number distinguishes the host's own events from events of senders, whatever
 //! their ids are. It also stops plugins that answer each other in an endless loop.
 
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,7 @@ pub struct Instance {
     pub key: Key,
     /// Whether the process runs, completed, or was ended.
     pub status: InstanceStatus,
-    /// The position of the event with which it began. It tells the instance from an earlier one
+    /// The position of the event with which it began. It distinguishes the instance from an earlier one
     /// of the same key.
     pub started: Position,
     /// The current state; none if no decision of the instance returned one.
@@ -84,7 +84,7 @@ pub struct State {
 pub struct Timer {
     /// The date at which it fires, not before.
     pub due: Timestamp,
-    /// The position of the event whose decision set it. It tells the timer from one that it
+    /// The position of the event whose decision set it. It distinguishes the timer from one that it
     /// replaced.
     pub set_by: Position,
 }

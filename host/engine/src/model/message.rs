@@ -25,7 +25,7 @@ pub struct Message {
     /// The position of the event whose decision sent it.
     pub cause: Position,
     /// The position at which the sending instance began ([`super::Instance::started`]); none for
-    /// a stateless role. It tells the instance from a later one of the same key.
+    /// a stateless role. It distinguishes the instance from a later one of the same key.
     pub instance: Option<Position>,
     /// The event as it leaves. Its id is the message's id.
     pub event: Arc<Event>,

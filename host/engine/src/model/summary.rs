@@ -35,7 +35,7 @@ pub struct DecisionSummary {
     /// Whether the instance completed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub complete: bool,
-    /// What the handler was told; inputs of the decision, which are recorded nowhere else.
+    /// The answers that the handler got: inputs of the decision, which are recorded nowhere else.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<RecordedAnswer>,
     /// The dead letter that was redriven. If its event was edited, the dead letter has the event

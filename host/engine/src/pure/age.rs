@@ -6,7 +6,7 @@
 //! least as old as the mark, whatever the wall clock says. Setting the wall clock while a host
 //! runs makes nothing older or younger.
 //!
-//! Monotonic time does not tell how long no host ran; only the wall clock does. That time counts
+//! Monotonic time does not show how long no host ran; only the wall clock does. That time counts
 //! once the wall clock has shown it for as long as the gap, but for at least ten minutes and at
 //! most an hour. A wall clock that is wrong at start-up is usually corrected sooner.
 
@@ -26,7 +26,7 @@ const BELIEVED_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 /// longer.
 const MARKS_PER_RETENTION: u32 = 64;
 
-/// Tells which positions and dates are older than an age.
+/// Knows which positions and dates are older than an age.
 #[derive(Debug)]
 pub(crate) struct Ages {
     clock: AgeClock,

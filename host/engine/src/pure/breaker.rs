@@ -72,7 +72,7 @@ pub(crate) enum Trouble {
 pub(crate) enum Admits {
     /// Another delivery may start.
     Another,
-    /// One delivery may start. Its result tells whether the sink is back.
+    /// One delivery may start. Its result shows whether the sink works again.
     Probe,
     NoneUntil(Instant),
     /// None may start before one that is in progress has ended.

@@ -1,4 +1,4 @@
-//! Pure: the life of dead letters, and of what waits behind them. The dispatcher keeps the dead
+//! Pure: the state machine of dead letters, and of the rows that wait behind them. The dispatcher keeps the dead
 //! letters of events with it, the lanes of a sink those of messages.
 //!
 //! A key has a lane in memory, and beside it what is put aside: dead letters and parked rows, by

@@ -133,7 +133,7 @@ pub fn timer_span(event_id: &str) -> SpanId {
     span(&[b"timer", event_id.as_bytes()])
 }
 
-/// The span of one delivery of a message: the number tells it from the others.
+/// The span of one delivery of a message: the number distinguishes it from the others.
 #[must_use]
 pub fn delivery_span(message_id: &str, number: u64) -> SpanId {
     span(&[b"delivery", message_id.as_bytes(), &number.to_be_bytes()])

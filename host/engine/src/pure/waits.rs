@@ -34,7 +34,7 @@ impl<K, M> Default for Waits<K, M> {
 }
 
 impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
-    /// A key waits for the attempt at what is at `place`: until a time, or until it is told.
+    /// A key waits for the attempt at what is at `place`: until a time, or until it is woken.
     /// Returns the row; one without a time is over when the host starts again.
     pub(crate) fn begin(
         &mut self,

@@ -162,7 +162,7 @@ async fn a_question_that_fails_is_its_own_events_trouble() {
     let engine = start(&store, &lookup).await;
     pay(&engine, &keys(100)).await;
     until("the others", Duration::from_secs(1), || decided(&store) == 98).await;
-    until("the letters", 10 * MINUTE, || dead_letters(&store).len() == 2).await;
+    until("the dead letters", 10 * MINUTE, || dead_letters(&store).len() == 2).await;
     let dead_letters: BTreeMap<String, u32> = dead_letters(&store)
         .into_iter()
         .map(|dead_letter| (dead_letter.key.unwrap().to_string(), dead_letter.attempts))
@@ -181,7 +181,7 @@ async fn trouble_of_one_question_is_charged_to_its_event_if_the_lookup_answers_o
     let engine = start(&store, &lookup).await;
     pay(&engine, &["bad".to_owned()]).await;
     tokio::time::sleep(60 * MINUTE).await;
-    assert_eq!(dead_letters(&store), [], "nothing else tells whether the lookup works");
+    assert_eq!(dead_letters(&store), [], "nothing else shows whether the lookup works");
     assert_eq!(engine.status().await.lookups_down.len(), 1);
     for number in 0..60 {
         pay(&engine, &[format!("good-{number}")]).await;
@@ -216,7 +216,7 @@ async fn who_may_not_ask_says_nothing_of_the_lookup() {
     let engine = start(&store, &lookup).await;
     pay(&engine, &keys(3)).await;
     pay(&engine, &["thief".to_owned()]).await;
-    until("its letter", 60 * MINUTE, || dead_letters(&store).len() == 1).await;
+    until("its dead letter", 60 * MINUTE, || dead_letters(&store).len() == 1).await;
     tokio::time::sleep(MINUTE).await;
     assert_eq!(engine.status().await.lookups_down.len(), 1);
     *lock(&lookup.others) = Answer::Found;

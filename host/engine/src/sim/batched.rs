@@ -1,9 +1,10 @@
 //! A world with an operator who works in batches, while the host crashes and its commits fail:
 //! batches redrive, skip and discard dead letters of events and of messages, and cancel and end
-//! instances. They are paused and resumed, and now and then the operator resolves a dead letter by
-//! hand. Some events fail again however often they are redriven.
+//! instances. They are paused and resumed, and from time to time the operator resolves a dead
+//! dead letter by hand. Some events fail again however often they are redriven.
 //!
-//! At the end the books are compared: each item was acted on once, and nothing else was.
+//! At the end the operator's notes are compared with the store: each item was acted on once, and
+//! nothing else was.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU32;
@@ -40,7 +41,7 @@ const JOBS: &str = "jobs";
 const HOST_RUN_MAX: Duration = Duration::from_secs(300);
 const BATCHES: u64 = 4;
 
-/// Whether what made most events fail is repaired.
+/// Whether the cause of most failures is repaired.
 #[derive(Clone, Default)]
 struct Repaired(Arc<AtomicBool>);
 
@@ -126,7 +127,7 @@ impl Handler for Jobs {
     }
 }
 
-/// Refuses for good what fails.
+/// Refuses permanently the messages that fail.
 struct Mailbox(Repaired);
 
 #[async_trait]
@@ -181,7 +182,7 @@ struct World {
 /// Runs one seed. Returns how many items had each outcome.
 ///
 /// # Errors
-/// Says what was acted on twice, or although it was no item.
+/// Names the dead letter or instance that was acted on twice, or although it was no item.
 fn run(seed: u64) -> Result<BTreeMap<ItemOutcome, usize>, String> {
     super::failing_on_panic(|| World::new(seed).run())
 }
@@ -250,7 +251,7 @@ impl World {
         counts
     }
 
-    /// What is left of a batch that does not come to its end.
+    /// The state of a batch that does not end, for an error.
     fn stuck(&self) -> String {
         self.store.look(|tables| {
             let rows = tables.batch_items.iter().filter(|(_, row)| !row.outcome.is_final());
@@ -287,7 +288,7 @@ impl World {
             }
         }
         self.repaired.0.store(true, Ordering::Relaxed);
-        // Batches of an earlier life come first, as when a host starts again.
+        // Batches of an earlier run come first, as when a host starts again.
         loop {
             let open = self.notes.started.keys().find(|id| !self.notes.over.contains(id)).copied();
             match open {
@@ -298,7 +299,7 @@ impl World {
                 None => self.start(&engine).await,
             }
         }
-        // What waited behind the last dead letters follows in portions.
+        // The rows behind the last dead letters follow in portions.
         let seen = |tables: &Tables| {
             is_settled(tables).then_some((tables.decisions.len(), tables.messages.len()))
         };
@@ -341,7 +342,7 @@ impl World {
         }
     }
 
-    /// Sends what is left, then fixes the items of the next batch.
+    /// Sends the remaining events, then fixes the items of the next batch.
     async fn start(&mut self, engine: &Engine) {
         if !self.unsent.is_empty() && engine.offer(self.unsent.clone()).await.is_ok() {
             self.unsent.clear();
@@ -361,7 +362,7 @@ impl World {
         self.notes.started.insert(id, action);
     }
 
-    /// Runs a batch until it is over; stops it now and then.
+    /// Runs a batch until it is over; stops it from time to time.
     async fn work_on(
         &mut self,
         id: BatchId,
@@ -587,7 +588,7 @@ fn item_says_what_became_of_the_dead_letter(
     match dead_letter.status == expected || outcome == ItemOutcome::Failed && is_given_up {
         true => Ok(()),
         false => {
-            Err(format!("item {id:?} is {outcome:?}, and its letter {:?}", dead_letter.status))
+            Err(format!("item {id:?} is {outcome:?}, and its dead letter {:?}", dead_letter.status))
         }
     }
 }
@@ -656,26 +657,18 @@ fn nothing_else_was_asked(notes: &Notes, tables: &Tables) -> Result<(), String> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::seeds::run_all;
     use super::*;
 
     const SEEDS: u64 = 1_000;
 
     #[test]
     fn each_item_of_a_batch_is_acted_on_once_for_every_seed() {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
+        let counts: Vec<BTreeMap<ItemOutcome, usize>> = run_all(SEEDS, "batched", run);
+        let seeds = counts.len();
         let mut all: BTreeMap<ItemOutcome, usize> = BTreeMap::new();
-        for seed in first..first + seeds {
-            match run(seed) {
-                Ok(counts) => {
-                    counts.into_iter().for_each(|(o, count)| *all.entry(o).or_default() += count);
-                }
-                Err(reason) => panic!(
-                    "seed {seed}: {reason}\n\
-                     again: SAGABOX_SIM_SEED={seed} SAGABOX_SIM_SEEDS=1 cargo test -p sagabox-engine batched"
-                ),
-            }
+        for (outcome, count) in counts.into_iter().flatten() {
+            *all.entry(outcome).or_default() += count;
         }
         println!("{all:?}");
         if seeds >= 100 {

@@ -94,7 +94,7 @@ fn live<T>(timeline: &Timeline, host_run: impl AsyncFnOnce(Clock) -> T) -> T {
     host_run.unwrap().expect("it ends by itself")
 }
 
-/// Waits until the plugin has decided so many events; panics after so much simulated time.
+/// Waits until the plugin has decided this many events; panics after this much simulated time.
 async fn decided(store: &MemoryStore, count: usize, within: Duration) {
     let decided = async {
         while store.look(|tables| tables.decisions.len()) < count {

@@ -180,7 +180,7 @@ async fn a_refusal_reaches_no_later_instance_of_the_same_key_and_its_dead_letter
     assert_eq!(refunds(&store), 0, "the second instance was refused nothing");
     let dead_letter = dead_letters(&store).remove(0);
     assert_eq!(dead_letter.status, DeadLetterStatus::Open);
-    assert_eq!(dead_letter.reason, "planted; its instance was removed before it could be told");
+    assert_eq!(dead_letter.reason, "planted; its instance was removed before it could be notified");
 
     let (by, reason) = ("ada".to_owned(), "a test".to_owned());
     let skip = Resolution { action: Action::Skip, by, reason, batch: None };

@@ -88,7 +88,8 @@ impl World {
         Ok(())
     }
 
-    /// Runs one life. True if all events were sent and, with a loaded plugin, decided.
+    /// Performs one run of the host. Returns true if all events were sent and, with a loaded
+    /// plugin, decided.
     fn live(&mut self, is_loaded: bool, crash: Option<Duration>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let mut random = StdRng::seed_from_u64(seed);
@@ -403,6 +404,7 @@ impl Lookup for Slow {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seeds::run_all;
     use super::*;
     use crate::sim::small;
 
@@ -441,13 +443,6 @@ mod tests {
 
     #[test]
     fn holds_end_in_the_order_of_the_log() {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-        for seed in first..first + seeds {
-            if let Err(reason) = super::run(seed) {
-                panic!("seed {seed}: {reason}");
-            }
-        }
+        run_all::<(), ()>(SEEDS, "holding", super::run);
     }
 }

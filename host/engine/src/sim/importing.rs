@@ -54,7 +54,7 @@ impl Handler for Notes {
     fn migrate(&self, state: &State, _: u32) -> Result<Bytes, String> {
         match state.data.starts_with(b"s") {
             true => Ok(state.data.clone()),
-            false => Err("it begins with another letter".to_owned()),
+            false => Err("it begins with another character".to_owned()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::hot::History;
+use super::directory::History;
 use super::plan::Plan;
 use super::scripts::{self, AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::strangers;
@@ -68,7 +68,7 @@ pub(crate) fn stuck(tables: &Tables) -> String {
         .collect();
     format!(
         "guarantee 7: work remains for ever; head {:?}, {} timers, {} and {} parked, held {:?}, \
-         letters {:?}; {}",
+         dead letters {:?}; {}",
         tables.log.keys().next_back(),
         tables.timers.len(),
         tables.parked.len(),
@@ -249,7 +249,7 @@ pub(super) fn claims_are_those_of_the_instances(tables: &Tables) -> Result<(), S
                     KeyChange::Release(released) => _ = of_instance.remove(&released),
                 }
             }
-            // An instance that is over has no claims, and has none when it is reopened.
+            // A finished instance has no claims, and has none when it is reopened.
             if summary.complete {
                 of_instance.clear();
             }
@@ -370,13 +370,16 @@ fn only_bad_events_are_dead(plan: &Plan, tables: &Tables) -> Result<(), String> 
             return Err(format!("guarantee 6: {} died of another's poison", event.id));
         }
         if dead_letter.status.is_unresolved() || dead_letter.resolved_by.is_none() {
-            return Err(format!("guarantee 7: nobody resolved dead letter {dead_letter:?}"));
+            return Err(format!("guarantee 7: no operator resolved dead letter {dead_letter:?}"));
         }
     }
     for dead_letter in dead_messages(tables) {
         let undeliverable = undeliverable_event_id(&dead_letter.event);
         if !tables.log.values().any(|entry| entry.event.id == undeliverable) {
-            return Err(format!("guarantee 7: nobody was told that {} died", dead_letter.event.id));
+            return Err(format!(
+                "guarantee 7: no event reports that {} is dead",
+                dead_letter.event.id
+            ));
         }
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! The simulator: the real stages in a world whose faults follow a seed.
 //!
-//! All runs on one thread with paused time, so a seed repeats everything. The store refuses,
-//! loses and misreports commits. Senders repeat and reorder events. Handlers fail now and then.
-//! The sink fails, and reports failures that did not happen. The whole engine crashes at any
-//! await and starts again on the same store. At the end the ledger reads what is stored and
-//! delivered, and checks the guarantees from outside.
+//! All runs on one thread with paused time, so a seed repeats everything. The store refuses, loses
+//! and misreports commits. Senders repeat and reorder events. Handlers fail from time to time. The
+//! sink fails, and reports failures that did not happen. The whole engine crashes at any await and
+//! starts again on the same store. At the end the ledger reads what is stored and delivered, and
+//! checks the guarantees from outside.
 //!
 //! The parts from which another world can be built are public, with the feature `simulation`:
 //! [`Timeline`], [`failing_on_panic`], [`MemoryStore`](crate::seams::store::memory::MemoryStore)
@@ -22,10 +22,12 @@ mod compensating;
 #[cfg(test)]
 mod crowded;
 #[cfg(any(test, feature = "testing"))]
+mod directory;
+#[cfg(any(test, feature = "testing"))]
 mod forger;
 #[cfg(test)]
 mod holding;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 mod hot;
 #[cfg(test)]
 mod importing;
@@ -51,6 +53,8 @@ mod refusing;
 mod rejecting;
 #[cfg(any(test, feature = "testing"))]
 mod scripts;
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 mod sink_lanes;
 #[cfg(test)]
@@ -122,24 +126,15 @@ pub fn failing_on_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T,
 
 #[cfg(test)]
 mod tests {
+    use super::seeds::run_all;
+
     /// Enough seeds to catch every mistake that was planted so far. The environment can set
     /// more.
     const SEEDS: u64 = 5_000;
 
     #[test]
     fn the_guarantees_hold_for_every_seed() {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-        for seed in first..first + seeds {
-            if let Err(reason) = super::run(seed) {
-                panic!(
-                    "seed {seed}: {reason}\n\
-                     again: SAGABOX_SIM_SEED={seed} SAGABOX_SIM_SEEDS=1 cargo test -p sagabox-engine sim::"
-                );
-            }
-        }
-        println!("{seeds} seeds from {first}: the guarantees hold");
+        run_all::<(), ()>(SEEDS, "sim::", |seed| super::run(seed).map(drop));
     }
 
     #[test]
@@ -168,8 +163,9 @@ mod tests {
     fn seeds_that_found_a_bug_hold() {
         // 12: a cursor was handed over before the log was read, and had lost which instances had
         // decided an event. 110: a timer that had been cleared fired, and its event was ignored.
-        // 3593, 8864: a dead letter was discarded because the row of an event behind it could not be
-        // written. 4314: so was that of an event which was held for the same key.
+        // 3593, 8864: a dead letter was discarded because the row of an event behind it could not
+        // be written. 4314: a dead letter was discarded because the row of an event that was held
+        // for the same key could not be written.
         for seed in [12, 110, 3593, 4314, 8864] {
             assert_eq!(super::run(seed).map(|_| ()), Ok(()), "seed {seed}");
         }

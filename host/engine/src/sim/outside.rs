@@ -59,7 +59,7 @@ pub(crate) fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
     message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }
 
-/// A lookup that is slow, fails now and then, and is down for a while now and then.
+/// A lookup that is slow, fails from time to time, and is sometimes down for a while.
 pub(super) struct Customers(Mutex<(StdRng, Option<Instant>)>);
 
 impl Customers {

@@ -1,4 +1,5 @@
-//! What is to happen in the world of one seed: the events, and what fails for good until it is cured.
+//! What happens in the world of one seed: the events, and the failures that stay permanent until
+//! they are cured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,7 @@ pub(crate) struct Plan {
     pub skips: bool,
     /// What the operator does with the dead letters of these events instead, by the events' ids.
     pub treatments: BTreeMap<String, Treatment>,
-    /// Whether the wall clock is set now and then, by more than any wait, and is set right
+    /// Whether the wall clock is set from time to time, by more than any wait, and is set right
     /// again. Dates mean nothing in such a world.
     pub sets_clock: bool,
 }

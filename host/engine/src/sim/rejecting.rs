@@ -28,7 +28,7 @@ const BAD: &str = "k3";
 const REASON: &str = "the row is too big";
 const SOON: Duration = Duration::from_secs(30);
 
-/// A store that fails at the batches for which `write` is true, until it is mended.
+/// A store that fails at the batches for which `write` is true, until it is repaired.
 struct Cannot {
     write: fn(&Batch) -> bool,
     error: fn(String) -> CommitError,
@@ -131,11 +131,11 @@ async fn an_event_becomes_a_dead_letter_if_its_decision_cannot_be_written() {
     assert!(dead_letter.reason.ends_with(REASON), "{}", dead_letter.reason);
 
     // A later event of that key waits behind the dead letter. A redrive before the store is
-    // mended fails.
+    // repaired fails.
     engine.offer(vec![note(BAD, 1_000)]).await.unwrap();
     let failed = cannot.failed().len();
     redrive(&engine, dead_letter).await;
-    until("the letter again", SOON, || {
+    until("the dead letter again", SOON, || {
         let status = dead_letters(&memory)[0].status;
         status == DeadLetterStatus::Open && cannot.failed().len() >= failed + 2
     })

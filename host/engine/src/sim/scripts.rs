@@ -34,11 +34,11 @@ pub(crate) struct Pattern {
     pub cured: Arc<AtomicBool>,
     /// The version of the plugins.
     pub version: u32,
-    /// Whether a version knows nothing of the states of later ones.
+    /// Whether a version knows no states of later ones.
     pub is_ignorant: bool,
 }
 
-/// Of the seed, as much as the scripts draw from.
+/// The half of the seed from which the scripts draw.
 pub(crate) fn half(seed: u128) -> u64 {
     let (first, second) = uuid::Uuid::from_u128(seed).as_u64_pair();
     first ^ second
@@ -91,7 +91,7 @@ impl Handler for Script {
             return Err(format!("1.0.{version} was released before 1.0.{}", order.since));
         }
         order.format = to;
-        // What it is converted to for another version, that version knows.
+        // That version knows the state to which it is converted for it.
         order.since = if to == state_version(version) { version } else { 0 };
         serde_json::to_vec(&order).map(Bytes::from).map_err(|error| error.to_string())
     }

@@ -13,6 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
 use super::plan::event;
+use super::seeds::run_all;
 use super::small::{COMMAND, Missing, start_with, until};
 use super::timeline::Timeline;
 use super::world::START;
@@ -270,8 +271,8 @@ async fn decisions_that_wait_for_a_commit_are_bounded_in_bytes() {
     engine.drain().await;
 }
 
-/// Faults of deliveries that follow a seed. Some messages are refused until an operator mends
-/// the sink.
+/// Faults of deliveries that follow a seed. Some messages are refused until an operator repairs the
+/// sink.
 struct Seeded {
     random: Mutex<StdRng>,
     refused: BTreeSet<u64>,
@@ -362,7 +363,7 @@ impl World {
         }
     }
 
-    /// Runs one life. True if all messages have arrived.
+    /// Performs one run of the host. Returns true if all messages have arrived.
     fn live(&mut self, order: Order, crash: Option<u64>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let parts = self.parts(order);
@@ -401,8 +402,8 @@ impl World {
                 let tables = store.snapshot();
                 format!("{order:?}, stuck: {:?}, parked {:?}", tables.sinks, tables.parked_messages)
             })?;
-            // Parked messages are taken back in addition to the window, and dead letters wait
-            // for their commit.
+            // Parked messages are read back in addition to the window, and dead letters wait for
+            // their commit.
             match most <= 80 * MIB {
                 true => Ok(()),
                 false => Err(format!("{order:?}: {most} bytes in memory")),
@@ -481,12 +482,5 @@ const SEEDS: u64 = 600;
 
 #[test]
 fn each_message_arrives_in_its_order_and_memory_is_bounded() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-    let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-    for seed in first..first + seeds {
-        if let Err(reason) = run(seed) {
-            panic!("seed {seed}: {reason}");
-        }
-    }
+    run_all::<(), ()>(SEEDS, "sink_lanes", run);
 }

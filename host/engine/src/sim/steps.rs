@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::hot::History;
+use super::directory::History;
 use super::ledger;
 use super::outside::is_refused;
 use super::plan::{Plan, Treatment, event};
@@ -41,10 +41,9 @@ use crate::seams::transport::{DeliveryError, Sink, Transport};
 
 /// How long a call through a seam takes. Meanwhile other work gathers.
 const CALL_TIME: Duration = Duration::from_millis(1);
-/// The first two lives end in the middle of the work, also in runs without a failure, so that
-/// the next life has a log and an outbox to read. All work of the first life fits into these
-/// milliseconds; it ends after several of them, so that each step fails together with early and
-/// late crashes.
+/// The first two runs end in the middle of the work, also without a failure, so that the next run
+/// has a log and an outbox to read. All work of the first run fits into these milliseconds; it ends
+/// after several of them, so that each step fails together with early and late crashes.
 const FIRST_RUN_MS_MAX: u64 = 12;
 const FIRST_RUN_STEP: usize = 4;
 const SECOND_RUN: Duration = Duration::from_millis(9);
@@ -68,9 +67,9 @@ enum Fault {
     Lost,
     /// It happens, and the caller gets the error of an unknown outcome.
     Written,
-    /// The host dies before it happens.
+    /// The host crashes before it happens.
     CrashBefore,
-    /// It happens, and the host dies before the caller gets the answer.
+    /// It happens, and the host crashes before the caller gets the answer.
     CrashAfter,
 }
 
@@ -140,7 +139,7 @@ pub(crate) fn run() -> Result<BTreeMap<String, usize>, String> {
                 let difference: Vec<_> = sent.symmetric_difference(expected).collect();
                 return Err(format!(
                     "guarantee 5: another run sent other messages (step {step}, way {way}, \
-                     after a life of {first_run} ms): {difference:?}"
+                     after a run of {first_run} ms): {difference:?}"
                 ));
             }
             let Some(seam) = calls.get(step) else { break };
@@ -161,12 +160,12 @@ fn run_once(first_run: Duration, step: usize, way: usize) -> Result<(Vec<Seam>, 
     let sent = live(&steps, first_run).map_err(|reason| {
         let seam = lock(&steps.calls).get(step).copied();
         let fault = seam.map(|seam| seam.faults()[way % seam.faults().len()]);
-        format!("{fault:?} at step {step}, {seam:?}, after a life of {first_run:?}: {reason}")
+        format!("{fault:?} at step {step}, {seam:?}, after a run of {first_run:?}: {reason}")
     })?;
     Ok((lock(&steps.calls).clone(), sent))
 }
 
-/// Runs lives until all work is done, then checks with the ledger.
+/// Performs runs of the host until all work is done, then checks with the ledger.
 fn live(steps: &Arc<Steps>, first_run: Duration) -> Result<Sent, String> {
     let plan = plan();
     let store = MemoryStore::new();

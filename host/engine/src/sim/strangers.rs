@@ -1,5 +1,5 @@
-//! Events of types that the orders take, with their keys, from a source that they do not take
-//! them from: each is ignored and counted, whenever it comes, and changes nothing.
+//! Events of types that the orders take, with their keys, from a source that they do not take them
+//! from: each is ignored and counted, whenever it comes, and changes nothing.
 
 use super::plan::Plan;
 use super::scripts::ORDERS;
@@ -10,7 +10,7 @@ const SOURCE: &str = "/stranger";
 /// Only the orders take these.
 const TYPES: [&str; 3] = ["place", "pack", "deliver"];
 
-/// Not drawn like the rest of the plan, so that seeds that found a bug stay as they were.
+/// Not drawn like the rest of the plan, so that seeds that found a bug stay the same.
 pub(crate) fn add(plan: &mut Plan, seed: u64) {
     let copied = plan.events.iter().filter(|event| TYPES.contains(&&*event.event_type));
     let strange = copied.enumerate().filter(|(n, _)| (*n as u64 + seed).is_multiple_of(3));

@@ -1,5 +1,5 @@
-//! Virtual time: lives of an engine, one after another, each on its own runtime. A crash drops
-//! the runtime.
+//! Virtual time: runs of an engine, one after another, each on its own runtime. A crash drops the
+//! runtime.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,18 +10,18 @@ use tokio::sync::Notify;
 use crate::Clock;
 use crate::model::Timestamp;
 
-/// The clock of a simulated world. It continues from life to life. No task really waits: when
-/// all tasks sleep, the clock advances at once to the time at which the first of them wakes.
+/// The clock of a simulated world. It continues from run to run. No task really waits: when all
+/// tasks sleep, the clock advances at once to the time at which the first of them wakes.
 #[derive(Clone, Debug)]
 pub struct Timeline {
-    /// The date at the start of this life, changed by every setting of the clock since.
+    /// The date at the start of this run, changed by every setting of the clock since.
     ahead: Arc<AtomicU64>,
-    /// The latest time that anybody read.
+    /// The latest time that any task read.
     latest: Arc<AtomicU64>,
     idle: Arc<Idle>,
 }
 
-/// Notices when no task can go on before the time does.
+/// Notices when no task can continue before the time advances.
 #[derive(Debug, Default)]
 struct Idle {
     is_asked: AtomicBool,
@@ -45,7 +45,7 @@ impl Timeline {
         Self { ahead: at(), latest: at(), idle: Arc::default() }
     }
 
-    /// The latest time that anybody read.
+    /// The latest time that any task read.
     #[must_use]
     pub fn latest(&self) -> Timestamp {
         Timestamp(self.latest.load(Ordering::Relaxed))
@@ -72,11 +72,11 @@ impl Timeline {
         self.idle.idle.notified().await;
     }
 
-    /// Runs one life on one thread. None if `crash` resolved first: then every task ended at its
-    /// current await.
+    /// Performs one run on one thread. Returns none if `crash` resolved first: then every task
+    /// ended at its current await.
     ///
     /// # Errors
-    /// The error of the life.
+    /// The error of the run.
     pub fn live<T>(
         &self,
         crash: impl Future<Output = ()>,

@@ -1,5 +1,6 @@
-//! That the trace of a sender's event arrives at everything that follows from it: through timers,
-//! holds, parking, redrives, restarts and refused commands, and whether or not spans are reported.
+//! Tests that the trace of a sender's event arrives at everything that follows from it: through
+//! timers, holds, parking, redrives, restarts and refused commands, and whether or not spans are
+//! reported.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,7 @@ pub(super) fn check(tables: &Tables) -> Result<(), String> {
     Ok(())
 }
 
-/// What something that follows from an event carries: bytes, unless a span is reported.
+/// The trace of something that follows from an event: the same bytes, unless a span is reported.
 fn follows(cause: &Event, own: impl FnOnce(TraceContext) -> TraceContext) -> Option<Trace> {
     let trace = Trace::of(cause)?;
     let context = TraceContext::parse(&trace.parent).filter(|context| context.is_sampled());

@@ -141,7 +141,7 @@ async fn a_message_that_always_fails_becomes_a_dead_letter_also_on_a_quiet_sink(
         let (store, sink) = (MemoryStore::new(), Scripted::new(&by_key, Answer::Taken));
         let engine = engine(&store, &sink).await;
         send(&engine, &keys(if quiet { 3 } else { 100 })).await;
-        until("the letters", 20 * MINUTE, || dead_letters(&store).len() == 3).await;
+        until("the dead letters", 20 * MINUTE, || dead_letters(&store).len() == 3).await;
         for dead_letter in dead_letters(&store) {
             assert_eq!((dead_letter.attempts, &*dead_letter.reason), (10, "Failed"));
         }
@@ -161,7 +161,7 @@ async fn trouble_of_one_message_is_charged_to_it_if_the_sink_takes_others() {
     let engine = engine(&store, &sink).await;
     send(&engine, &["bad".to_owned()]).await;
     tokio::time::sleep(DAY).await;
-    assert_eq!(dead_letters(&store), [], "nothing else tells whether the sink works");
+    assert_eq!(dead_letters(&store), [], "nothing else shows whether the sink works");
     assert_eq!(engine.status().await.sinks_down.len(), 1);
     for number in 0..60 {
         send(&engine, &[format!("good-{number}")]).await;
@@ -209,7 +209,7 @@ async fn without_an_order_nothing_waits_for_anything() {
     let keys = ["bad", "slow", "k", "bad", "slow", "k"].map(str::to_owned);
     send(&engine, &keys).await;
     until("all slow ones at once", MINUTE + MINUTE / 2, || sink.taken().len() == 4).await;
-    assert_eq!(dead_letters(&store).len(), 2, "each message of the key has its own letter");
+    assert_eq!(dead_letters(&store).len(), 2, "each message of the key has its own dead letter");
     assert!(store.snapshot().parked_messages.is_empty());
     engine.drain().await;
     lock(&sink.by_key).clear();
@@ -227,10 +227,10 @@ async fn in_a_whole_order_one_message_at_a_time_leaves_and_a_dead_letter_stops_a
         let engine = ordered(&store, &sink, Order::Whole).await;
         let all = keys(200);
         send(&engine, &all).await;
-        until("the letter", MINUTE, || dead_letters(&store).len() == 1).await;
+        until("the dead letter", MINUTE, || dead_letters(&store).len() == 1).await;
         send(&engine, &["later".to_owned()]).await;
         tokio::time::sleep(MINUTE).await;
-        assert_eq!(*lock(&sink.taken), all[..3], "in order, and nothing after the letter");
+        assert_eq!(*lock(&sink.taken), all[..3], "in order, and nothing after the dead letter");
         engine.drain().await;
         lock(&sink.by_key).clear();
         let engine = ordered(&store, &sink, Order::Whole).await;

@@ -1,4 +1,4 @@
-//! Faults of a world: a store that cannot hold some rows until an operator mends it, one that
+//! Faults of a world: a store that cannot write some rows until an operator repairs it, one that
 //! another host takes over, and one that fails while the host stops.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::model::{DeadLetter, DeadLetterStatus, DeadLetterSubject, Key};
 use crate::seams::store::faulty::{CommitFault, Drawn, FaultRates, Faults};
 use crate::seams::store::{Append, Batch, CommitError};
 
-/// What the store cannot hold.
+/// The rows that the store cannot write.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unwritable {
     /// Events of senders, by their ids.

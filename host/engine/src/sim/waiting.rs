@@ -371,7 +371,7 @@ async fn the_last_attempt_becomes_a_dead_letter_and_its_wait_ends() {
         world.crash(engine).await;
         engine = world.start().await;
     }
-    until("the letter", MINUTE, || dead_letters(&world.store).len() == 1).await;
+    until("the dead letter", MINUTE, || dead_letters(&world.store).len() == 1).await;
     assert_eq!(dead_letters(&world.store)[0].attempts, 10);
     assert_eq!((world.waits(), world.lookup.asked("k-0").len()), (0, 10));
 
@@ -414,7 +414,7 @@ async fn an_instance_that_waits_can_be_ended_at_once() {
         if is_dead_letter {
             world.lookup.pause(["k-1".to_owned()], 10, Duration::ZERO);
             step(&engine, "k", 1).await;
-            until("the letter", 10 * MINUTE, || dead_letters(&world.store).len() == 1).await;
+            until("the dead letter", 10 * MINUTE, || dead_letters(&world.store).len() == 1).await;
             world.lookup.pause(["k-1".to_owned()], 1, HOUR);
             let (by, reason) = ("ada".to_owned(), "again".to_owned());
             let redrive =
@@ -485,7 +485,7 @@ async fn a_message_keeps_its_attempts_through_crashes() {
         world.crash(engine).await;
         engine = world.start().await;
     }
-    until("the letter", MINUTE, || dead_letters(&world.store).len() == 1).await;
+    until("the dead letter", MINUTE, || dead_letters(&world.store).len() == 1).await;
     assert_eq!(dead_letters(&world.store)[0].attempts, 10);
     assert_eq!((world.waits(), world.sink.asked("k").len()), (0, 10));
     engine.drain().await;

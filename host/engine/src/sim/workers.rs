@@ -1,4 +1,4 @@
-//! Tests of workers that die while they hold a lease: only the messages that kill them become
+//! Tests of workers that crash while they hold a lease: only the messages that crash them become
 //! dead letters.
 
 use std::collections::BTreeSet;
@@ -30,9 +30,9 @@ enum Habit {
     Singly,
 }
 
-/// Works until no message has come for a while. Messages with the keys of `killers` kill the
+/// Works until no message has come for a while. Messages with the keys of `killers` crash the
 /// worker, which is then started again. Returns the keys of the acknowledged messages, in order,
-/// and the number of deaths.
+/// and the number of crashes.
 async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec<String>, usize) {
     let (mut done, mut crashes) = (Vec::new(), 0);
     loop {
@@ -45,7 +45,8 @@ async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec
         let mut worked = Vec::new();
         for leased in &lease.messages {
             let key = leased.message.key.as_str().to_owned();
-            // A key can have several messages; the first message of a killer's key kills.
+            // A key can have several messages; the first message of a killer's key crashes the
+            // worker.
             killed = killers.contains(&key);
             if killed {
                 break;

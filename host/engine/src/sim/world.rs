@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
+use super::directory::Directory;
 use super::forger::Forger;
-use super::hot::Directory;
 use super::ledger;
 use super::outside::{Customers, Sink};
 use super::plan::{Plan, Treatment, treatments};
@@ -72,7 +72,7 @@ impl World {
         if seed % 7 == 3 {
             plan.treatments = treatments(&plan, seed);
         }
-        // A world in which identities are forgotten finds by dates which may be, so its clock is
+        // In a world in which identities are forgotten, dates say which may be, so its clock is
         // never set.
         plan.sets_clock = seed % 7 == 3 && !seed.is_multiple_of(8);
         let cured = Arc::new(AtomicBool::new(false));
@@ -103,15 +103,15 @@ impl World {
         }
     }
 
-    /// Runs lives of the engine until all work is done.
+    /// Performs runs of the engine until all work is done.
     pub(crate) fn run(mut self) -> Result<Tables, String> {
         let mut unacknowledged = self.plan.events.clone();
         let crashes = self.random.random_range(0..4);
         for host_run in 0.. {
             let crash_after = (host_run < crashes)
                 .then(|| Duration::from_micros(self.random.random_range(0..60_000)));
-            // In the last lives the store does not refuse commits: otherwise no life would be
-            // the last one.
+            // In the last runs the store does not refuse commits: otherwise no run would be the
+            // last one.
             let rates = FaultRates {
                 refused: if host_run <= crashes { self.random.random_range(0..60) } else { 0 },
                 unknown_written: self.random.random_range(0..30),
@@ -120,7 +120,7 @@ impl World {
                 delay_max: Duration::from_micros(self.random.random_range(0..4_000)),
             };
             let seed = self.random.random();
-            // In some worlds another host takes over the store now and then.
+            // In some worlds another host takes over the store from time to time.
             let fenced = if host_run <= crashes && self.seed % 7 == 4 { 20 } else { 0 };
             let cured = Arc::clone(&self.cured);
             let unwritable = self.plan.unwritable.clone();
@@ -144,7 +144,7 @@ impl World {
         Ok(tables)
     }
 
-    /// One life of the engine. True if all work was done.
+    /// Performs one run of the engine. Returns true if all work was done.
     fn live(
         &mut self,
         seed: u64,
@@ -246,7 +246,7 @@ async fn set_clock(timeline: &Timeline, seed: u64) {
 /// ever refuses commits.
 const RECOGNISED: Duration = Duration::from_secs(2);
 
-/// In some worlds history is soon too old; in some of these, identities are too.
+/// In some worlds history expires soon; in some of these, identities do, too.
 fn retention(seed: u64) -> Retention {
     let short = seed.is_multiple_of(4).then(|| Duration::from_millis(seed % 40));
     let forgets = seed.is_multiple_of(8);
@@ -267,8 +267,8 @@ fn accepted_before(store: &MemoryStore, age: Duration, now: Timestamp) -> BTreeS
     old.map(|entry| entry.event.id.clone()).collect()
 }
 
-/// Repeats events that are younger than the time for which duplicates are recognised. Each must
-/// be recognised.
+/// Repeats events that are younger than the time for which duplicates are recognised. Each must be
+/// recognised.
 async fn repeat_what_is_young(
     engine: &Engine,
     operator: &Operator<'_>,
@@ -289,7 +289,7 @@ async fn repeat_what_is_young(
     Ok(())
 }
 
-/// One life of an engine, from its start to its end or crash.
+/// One run of an engine, from its start to its end or crash.
 pub(crate) struct HostRun<'w> {
     /// The engine's parts. `run` replaces their clock by the world's.
     pub parts: Parts,
@@ -330,7 +330,7 @@ impl Stop {
 }
 
 impl HostRun<'_> {
-    /// Runs the life. True if all work was done before `crash` resolved.
+    /// Performs the run. Returns true if all work was done before `crash` resolved.
     pub(crate) fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
         let Self { parts, timeline, random, unacknowledged, operator, delivered, directory, stop } =
             self;
@@ -346,8 +346,8 @@ impl HostRun<'_> {
     }
 }
 
-/// Sends the events that were not acknowledged, then waits until no work is left. False if the
-/// engine ended before, because another host took over the store or because it was stopped.
+/// Sends the events that were not acknowledged, then waits until no work is left. Returns false if
+/// the engine ended before, because another host took over the store or because it was stopped.
 async fn drive(
     parts: Parts,
     random: StdRng,
@@ -435,7 +435,7 @@ async fn work(
             }
             Ok(receipts) => return Err(format!("{count} events, {} receipts", receipts.len())),
             Err(OfferError::Rejected(_)) => {
-                // The store cannot hold one of these events until it is mended, so the others
+                // The store cannot write one of these events until it is repaired, so the others
                 // are sent first.
                 if random.random_ratio(1, 8) {
                     operator.cured.store(true, Ordering::Relaxed);
@@ -464,12 +464,12 @@ async fn work(
     Ok(())
 }
 
-/// Finds dead letters, mends what fails, and resolves the dead letters; sometimes before it
-/// mends.
+/// Finds dead letters, repairs what fails, and resolves the dead letters; sometimes before it
+/// repairs.
 pub(crate) struct Operator<'a> {
     pub plan: &'a Plan,
     pub cured: &'a AtomicBool,
-    /// Whether it mends what fails before it resolves the first dead letter.
+    /// Whether it repairs what fails before it resolves the first dead letter.
     pub prudent: bool,
     pub store: &'a MemoryStore,
     /// Sends events of its own between the others.
@@ -499,14 +499,14 @@ impl Operator<'_> {
                 None => Action::Redrive { edited: None },
             };
             let (by, reason) = ("operator".to_owned(), "mended".to_owned());
-            // If this is refused or the engine recovers, the next look tries it again.
+            // If this is refused or the engine recovers, the next look retries it.
             let _ = engine
                 .resolve(dead_letter.id, Resolution { action, by, reason, batch: None })
                 .await;
         }
     }
 
-    /// Whether a plugin has settled all that is in the log.
+    /// Whether a plugin has settled everything in the log.
     fn is_read(&self, plugin: &PluginName) -> bool {
         self.store.look(|tables| {
             let head = tables.log.keys().next_back().map_or(0, |position| position.0);

@@ -1,7 +1,7 @@
-//! Has what is too old removed, in steps so small that no sender waits for them: each step is part
-//! of a commit of its own, and the next one begins when that is durable. The marks of `pure/age.rs`
-//! say how old things are, not their dates. Dispatchers remove finished instances, because they
-//! have them in memory.
+//! Removes expired data, in steps so small that no sender waits for them: each step is part of a
+//! commit of its own, and the next one begins when that is durable. The marks of `pure/age.rs` say
+//! how old the data is, not its dates. Dispatchers remove finished instances, because they have
+//! them in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,8 @@ use crate::seams::store::{Expire, FinishedInstance, ReadError, Store};
 
 /// Rows of each table that one commit removes: a few milliseconds.
 const STEP_ROWS_MAX: usize = 512;
-/// Between two steps, for the commits of others. Far more goes in a second than can come.
+/// The pause between two steps, for the commits of others. Far more is removed in a second than can
+/// arrive.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Housekeeping {
@@ -34,7 +35,7 @@ pub(crate) struct Housekeeping {
     pub dispatchers: Dispatchers,
     pub log: Arc<Tail<LogEntry>>,
     pub work: mpsc::UnboundedSender<Work>,
-    /// As the last host left them.
+    /// The marks that the last host left.
     pub age_marks: Vec<AgeMark>,
 }
 
@@ -59,7 +60,7 @@ impl Housekeeping {
         }
     }
 
-    /// Steps until nothing is too old.
+    /// Makes steps until nothing is expired.
     async fn sweep(&self, ages: &mut Ages) -> Result<(), ReadError> {
         ages.advance(Instant::now(), (self.clock)());
         let (mark, removed) = ages.mark(Position(self.log.head()));
@@ -95,8 +96,8 @@ impl Housekeeping {
         }
     }
 
-    /// Has the plugin's dispatcher remove instances that are over, a page at a time. Those
-    /// that something is under way for stay until the next sweep.
+    /// Asks the plugin's dispatcher to remove finished instances, a page at a time. Those with
+    /// deliveries in progress stay until the next sweep.
     async fn remove_finished(
         &self,
         plugin: &PluginName,
@@ -110,7 +111,7 @@ impl Housekeeping {
                 .read_finished_instances(plugin, place, until, after.as_ref(), STEP_ROWS_MAX)
                 .await?;
             let Some(last) = page.last().map(FinishedInstance::place) else { return Ok(()) };
-            // It is taken out: its instances are removed when it is back.
+            // The plugin is not served: its instances are removed when it is served again.
             let Some(dispatcher) = self.dispatchers.get(plugin) else { return Ok(()) };
             let is_last = page.len() < STEP_ROWS_MAX;
             let (reply, removed) = oneshot::channel();

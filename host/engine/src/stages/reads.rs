@@ -1,7 +1,8 @@
-//! Reads of the store for a stage that goes on meanwhile. Each runs as a task of its own, so that it
-//! completes even while its stage waits for something else. A future that only its stage polls could
-//! hold a connection to the store while the stage waits for another connection: both would wait for
-//! ever. A read that fails is repeated until it succeeds: the stage has nothing else to do about it.
+//! Reads of the store for a stage that continues meanwhile. Each runs as a task of its own, so that
+//! it completes even while its stage waits for something else. A future that only its stage polls
+//! could hold a connection to the store while the stage waits for another connection: both would
+//! wait for ever. A read that fails is repeated until it succeeds, because the stage has no other
+//! remedy.
 //!
 //! Dropping the result ends the task, and a panic in the task is a panic of the stage that asks for
 //! the result.
@@ -21,7 +22,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// Runs at once, also while nobody asks for its result; ends with whoever would.
+/// Starts at once, before the stage polls for the result. It ends when the stage drops the result.
 pub(crate) fn detached<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> BoxFuture<'static, T> {
@@ -36,7 +37,7 @@ pub(crate) fn detached<T: Send + 'static>(
     })
 }
 
-/// Reads until it succeeds. `failed` notes each failure.
+/// Repeats a read until it succeeds. `failed` notes each failure.
 pub(crate) async fn until_read<T, F: Future<Output = Result<T, ReadError>>>(
     mut read: impl FnMut() -> F,
     failed: impl Fn(&ReadError),
@@ -52,8 +53,8 @@ pub(crate) async fn until_read<T, F: Future<Output = Result<T, ReadError>>>(
     }
 }
 
-/// Waits until what the stage has done so far is in the store. Never returns if the committer is
-/// gone: then the engine recovers, and drops the stage and this task with it.
+/// Waits until everything that the stage has done so far is in the store. Never returns if the
+/// committer is gone: then the engine recovers, and drops the stage and this task with it.
 pub(crate) async fn until_durable(durable: Option<oneshot::Receiver<()>>) {
     if let Some(durable) = durable
         && durable.await.is_err()

@@ -1,16 +1,16 @@
-//! Shards: the threads that call handlers. They rely on the dispatcher to have one call per key in
-//! progress.
+//! Shards: the threads that call handlers. They rely on the dispatcher to have at most one call per
+//! key in progress.
 //!
 //! A call that takes long delays its own key and nothing else (guarantee 6):
 //!
 //! - Plugins take turns. Each has a queue of its own, and so has its canary. So many calls of one
 //!   plugin do not delay another plugin.
-//! - A call that two looks of the watcher see is *slow*: its thread no longer counts, the rest of
-//!   its group goes back to the queue, and a spare thread takes its place. So there are always as
+//! - A call that the watcher sees at two looks in a row is *slow*: its thread no longer counts, the
+//!   rest of its group returns to the queue, and a spare thread takes over. So there are always as
 //!   many threads for quick calls as were configured.
 //! - A plugin with as many slow calls as there are threads starts no further group until one of
-//!   them ends. So the number of threads is bounded, and a plugin that only spins gets no more of
-//!   the machine by spinning more.
+//!   them ends. So the number of threads is bounded, and a plugin that never returns gets no more of
+//!   the machine with more calls.
 //!
 //! In the normal case this costs one uncontended lock per call. A handler that panics fails its own
 //! call.
@@ -28,45 +28,46 @@ use crate::pure::histogram::Distribution;
 use crate::seams::handler::{self, Call, Handler};
 use crate::{lock, wait};
 
-/// Between two looks at the calls under way: a call that both see is slow. A
-/// thousand times a usual call, and still soon for whoever waits behind it.
+/// The time between two looks at the calls in progress; a call that both see is slow. It is a
+/// thousand times a usual call, and short for the calls that wait behind it.
 const LOOK: Duration = Duration::from_millis(10);
-/// The watcher goes on looking for a second after the last call: a host that gets one event after
-/// another wakes it once, and not with each call.
+/// The watcher continues to look for a second after the last call, so that a host that gets one
+/// event after another does not wake it with each call.
 const IDLE_LOOKS_MAX: u32 = 100;
-/// Slow calls that a plugin may always have under way, however few threads there are.
+/// The number of slow calls that a plugin may always have in progress, however few threads there
+/// are.
 const SLOW_MIN: usize = 2;
 
-/// The threads. Without any, calls are made by who asks: then everything
-/// happens on one thread, in an order that a seed repeats.
+/// The threads. Without threads the caller itself makes the calls: then everything happens on one
+/// thread, in an order that a seed repeats.
 #[derive(Clone)]
 pub(crate) struct Shards {
     threads: Option<Arc<Threads>>,
 }
 
-/// Dropping the last handle ends the threads; nobody waits for a call.
+/// Dropping the last handle ends the threads. It does not wait for their calls.
 struct Threads {
     pool: Arc<Pool>,
 }
 
 struct Pool {
-    /// How many threads there are for quick calls.
+    /// The number of threads for quick calls.
     wanted: usize,
     state: Mutex<PoolState>,
-    /// There is a group to take, or the end.
+    /// Signals that there is a group to take, or that the threads end.
     work: Condvar,
-    /// There is a call to watch, or the end.
+    /// Signals that there is a call to watch, or that the threads end.
     busy: Condvar,
 }
 
 #[derive(Default)]
 struct PoolState {
     queues: BTreeMap<Caller, Queue>,
-    /// Those who have a group which may be called now, in turn.
+    /// The callers with a group that may be called now, in turn.
     turns: VecDeque<Caller>,
-    /// Threads, but for those in a slow call.
+    /// The number of threads that are not in a slow call.
     quick: usize,
-    /// Of them, those in a call.
+    /// The number of these that are in a call.
     calling: usize,
     workers: BTreeMap<u64, Arc<Worker>>,
     next_worker: u64,
@@ -76,30 +77,30 @@ struct PoolState {
 #[derive(Default)]
 struct Queue {
     groups: VecDeque<Group>,
-    /// Slow calls under way.
+    /// Slow calls in progress.
     slow: usize,
     has_turn: bool,
-    /// How long the calls that have ended took.
+    /// The durations of the calls that have ended.
     times: Distribution,
 }
 
-/// What a thread is at. Locked after the pool's state, never before it.
+/// What a thread is doing. Locked after the pool's state, never before it.
 struct Worker {
     current: Mutex<Current>,
 }
 
 #[derive(Default)]
 struct Current {
-    /// Counts the thread's calls, so that two looks can tell whether they see the same.
+    /// Counts the thread's calls, so that two looks can see whether it is the same call.
     call: u64,
     group: Option<Under>,
-    /// The watcher took the rest of the group away.
+    /// Whether the watcher took the rest of the group away.
     slow: bool,
-    /// Which call the last look saw.
+    /// The call that the last look saw.
     seen: u64,
 }
 
-/// A group under way.
+/// A group in progress.
 struct Under {
     caller: Caller,
     handler: Arc<dyn Handler>,
@@ -137,8 +138,8 @@ impl Shards {
         }
     }
 
-    /// Takes back the calls of a plugin that nobody has begun, of those whose results
-    /// go to `results`.
+    /// Takes back the calls of a plugin that no thread has begun, of those whose results go to
+    /// `results`.
     pub(crate) fn recall(
         &self,
         plugin: &PluginName,
@@ -158,8 +159,8 @@ impl Shards {
         jobs
     }
 
-    /// How long the calls that have ended took, by plugin; nothing is counted without threads,
-    /// because nothing there reads a clock.
+    /// The durations of the calls that have ended, by plugin. Without threads nothing is measured,
+    /// because that code must not read a clock.
     #[must_use]
     pub(crate) fn times(&self) -> Vec<(PluginName, Distribution)> {
         let Some(threads) = &self.threads else { return Vec::new() };
@@ -200,7 +201,7 @@ impl Pool {
 }
 
 impl PoolState {
-    /// Lets somebody be called, if there is something to call and it may.
+    /// Gives a caller a turn, if it has a group and may start it.
     fn give_turn(&mut self, caller: &Caller, slow_max: usize) -> bool {
         let Some(queue) = self.queues.get_mut(caller) else { return false };
         let due = !queue.has_turn && !queue.groups.is_empty() && queue.slow < slow_max;
@@ -211,12 +212,12 @@ impl PoolState {
         due
     }
 
-    /// The next group of those whose turn it is. True if there is more to take.
+    /// Takes the next group of the caller whose turn it is. The flag says whether there are more.
     fn take(&mut self, slow_max: usize) -> Option<(Group, bool)> {
         while let Some(caller) = self.turns.pop_front() {
             let Some(queue) = self.queues.get_mut(&caller) else { continue };
             queue.has_turn = false;
-            // It may have become slow since it got its turn.
+            // The caller may have got slow calls since it got its turn.
             if queue.slow >= slow_max {
                 continue;
             }
@@ -250,7 +251,7 @@ fn start(pool: &Arc<Pool>, state: &mut PoolState) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Takes groups until the end, or until another thread has taken this one's place.
+/// Takes groups until the end, or until another thread has taken over from this one.
 fn work(pool: &Pool, worker: &Worker) {
     let mut state = pool.lock();
     loop {
@@ -287,7 +288,7 @@ fn work(pool: &Pool, worker: &Worker) {
     }
 }
 
-/// Calls what is in the group, or what the watcher leaves of it; says whether it was slow.
+/// Makes the calls of a group, or those that the watcher leaves of it. Returns whether it was slow.
 fn call_group(worker: &Worker, group: Group) -> (Distribution, bool) {
     let Group { caller, handler, jobs, results } = group;
     let mut times = Distribution::default();
@@ -319,14 +320,14 @@ fn call_group(worker: &Worker, group: Group) -> (Distribution, bool) {
     }
     let done = current.group.take().map(|group| group.done);
     drop(current);
-    // The dispatcher is gone when the engine recovers: the results are void then.
+    // The dispatcher is gone when the engine recovers: the results have no meaning then.
     let _ = results.send(done.unwrap_or_default());
     (times, false)
 }
 
 // ---- the watcher ----------------------------------------------------------------
 
-/// Looks at the calls under way, while there are any, and for a while after the last one.
+/// Looks at the calls in progress, while there are any, and for a while after the last one.
 fn watch(pool: &Arc<Pool>) {
     let mut idle_looks = IDLE_LOOKS_MAX;
     loop {
@@ -364,7 +365,7 @@ fn slow_call(worker: &Worker) -> Option<Under> {
     current.group.take()
 }
 
-/// Has another thread go on in the place of one in a slow call.
+/// Lets another thread take over from one in a slow call.
 fn relieve(pool: &Arc<Pool>, state: &mut PoolState, under: Under) {
     let Under { caller, handler, jobs, done, results } = under;
     if !done.is_empty() {
@@ -382,7 +383,7 @@ fn relieve(pool: &Arc<Pool>, state: &mut PoolState, under: Under) {
         pool.work.notify_one();
     }
     if let Err(error) = start(pool, state) {
-        // The one in the slow call comes back, and is one of the quick ones again.
+        // The thread of the slow call returns, and counts as a quick one again.
         tracing::warn!(
             %error, plugin = %caller.plugin,
             "a call is slow, and starting a spare thread failed"
@@ -416,8 +417,8 @@ fn call(handler: &dyn Handler, job: Job) -> JobResult {
     JobResult { position, key, generation, reply, log, call }
 }
 
-/// Older states are converted when their instances are next touched, and so are newer ones
-/// after a rollback.
+/// The state of an older version is converted when its instance is next called, and so is a newer
+/// one after a rollback.
 fn read_state(handler: &dyn Handler, call: &mut Call) -> Result<(), Failure> {
     if let Some(state) = &call.state
         && state.version != handler.manifest().state_version

@@ -1,6 +1,6 @@
 //! Fires timers. A fired timer is an event in the log. The commit that appends it marks the timer
 //! as fired, so it takes effect once, survives restarts, and keeps the order of its key (guarantee
-//! 9). Timers fire not before the wall clock says that they are due.
+//! 9). No timer fires before the wall clock says that it is due.
 //!
 //! The dispatcher sees whether the timer was replaced or cancelled meanwhile, and ignores the event
 //! then.
@@ -21,10 +21,10 @@ use crate::pure::monotonic::Instant;
 use crate::pure::retry::READ_RETRY;
 use crate::seams::store::{Page, Store, TimerRow};
 
-/// How many fire in one commit, so that thousands falling due at once leave room for other work.
-/// Their data is bounded, too.
+/// The timers that fire in one commit, so that thousands that fall due at once leave room for other
+/// work. The bytes of their data are bounded, too.
 const FIRE: Page = Page { rows: 512, bytes: 4 << 20 };
-/// How many such sets may wait for their commit: what falls due meanwhile stays in the store.
+/// How many such sets may wait for their commit. Timers that fall due meanwhile stay in the store.
 const FIRES_MAX: usize = 4;
 /// Timers, and bytes of their data, that are read at once.
 const PAGE: Page = Page { rows: 2_048, bytes: 8 << 20 };
@@ -32,7 +32,7 @@ const PAGE: Page = Page { rows: 2_048, bytes: 8 << 20 };
 pub(crate) struct Timers {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
-    /// The wall clock may jump ahead while we sleep: it is looked at this often at least.
+    /// The longest wait of the stage, because the wall clock may jump ahead meanwhile.
     pub date_check_max: Duration,
     pub index: Arc<TimerIndex>,
     pub work: mpsc::UnboundedSender<Work>,
@@ -40,7 +40,7 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// Runs until `stop`, at once: what is not fired is in the store.
+    /// Runs until `stop`, and ends at once: timers that have not fired are in the store.
     pub(crate) async fn run(self, stop: CancellationToken) {
         tokio::select! {
             biased;
@@ -86,7 +86,7 @@ impl Timers {
     }
 
     /// The event as which a timer fires. It carries on the trace of the decision that set it; if
-    /// that is sampled, within the span of the timer.
+    /// that is sampled, it is within the span of the timer.
     fn fired_event(&self, row: &TimerRow, now: Timestamp) -> Event {
         let mut event = fired_event(row, now);
         let Some(trace) = &row.trace else { return event };

@@ -1,6 +1,6 @@
 //! Login at an identity provider by `OpenID` Connect: the code flow with PKCE, a state and a nonce.
 //!
-//! What the provider says of itself is read when somebody signs in, and again after some minutes
+//! What the provider says of itself is read when a person signs in, and again after some minutes
 //! or when a token is signed with a key that is not known yet: providers change their keys. The
 //! library checks signature, issuer, audience, expiry and nonce. Only then are claims looked at.
 
@@ -250,7 +250,7 @@ impl Provider {
         claims.ok_or_else(|| self.failed("its ID token has no claims"))
     }
 
-    /// Adds what the provider tells of the person in another place than the token.
+    /// Adds what the provider says about the person outside of the token.
     async fn add_user_info(
         &self,
         endpoint: &Url,

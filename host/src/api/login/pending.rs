@@ -13,7 +13,7 @@ use crate::io::locks::lock;
 
 /// Enough for a password and a second factor.
 pub(super) const AGE: Duration = Duration::from_mins(10);
-/// Anybody can begin a login, so their number is bounded: the oldest ends.
+/// Any client can begin a login, so their number is bounded: the oldest ends.
 const LOGINS_MAX: usize = 1000;
 
 pub(super) struct Pending<T> {

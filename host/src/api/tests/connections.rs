@@ -66,7 +66,7 @@ async fn a_host_whose_connections_are_all_busy_still_reports_its_health() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SOON, free).await.expect("whoever hangs up makes room");
+    tokio::time::timeout(SOON, free).await.expect("a client that hangs up makes room");
 }
 
 #[tokio::test]

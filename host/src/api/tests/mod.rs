@@ -225,7 +225,7 @@ fn status_of(answer: &str) -> u16 {
     status.parse().unwrap_or_else(|_| panic!("no status in {answer:?}"))
 }
 
-/// A request has no time at all here: each resolves one letter, and says what is left.
+/// A request has no time at all here: each resolves one dead letter, and says what is left.
 #[tokio::test]
 async fn a_bulk_request_ends_in_time_and_says_what_is_left() {
     let server = server().await;

@@ -41,7 +41,7 @@ pub(super) enum Asked {
 
 impl App {
     pub(super) fn new(host: String) -> Self {
-        // The usual order: what lags most, what waits most, the newest letters.
+        // The usual order: what lags most, what waits most, the newest dead letters.
         let looks = [2, 1, 0, 1].map(|sorted_by| Look { sorted_by, ..Look::default() });
         Self {
             host,

@@ -149,7 +149,7 @@ async fn follow(
             is_reading = true;
             let (client, answered, at) = (client.clone(), answered.clone(), start.elapsed());
             tokio::spawn(async move {
-                // Nobody waits for it when the command has ended.
+                // The receiver is gone when the command has ended.
                 let _ = answered.send(Figures::read(&client, at).await).await;
             });
         }

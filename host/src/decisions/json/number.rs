@@ -45,7 +45,7 @@ impl Number {
         self.0.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
-    /// None if an exponent is too large to tell.
+    /// None if an exponent is too large to compare.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         self.value().compare(&other.value())

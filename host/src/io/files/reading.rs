@@ -63,9 +63,7 @@ impl Unreadable {
 
 /// While this exists, no file of the store is read here.
 #[derive(Debug)]
-pub(crate) struct StoreGuard(
-    #[allow(dead_code, reason = "it is its life that counts")] Arc<PathBuf>,
-);
+pub(crate) struct StoreGuard(#[allow(dead_code, reason = "it is held, never read")] Arc<PathBuf>);
 
 /// From now on, no file of the store at `path` is read here. `path` has no links in it.
 #[must_use]

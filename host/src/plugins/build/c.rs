@@ -1,12 +1,12 @@
-//! Plugins in C and C++: the SDK's builder finds a compiler for wasm32-wasi. Where the machine has
-//! none, zig of `PyPI` is one that brings its C library along.
+//! Plugins in C and C++: the SDK's builder finds a compiler for wasm32-wasi. If the machine has
+//! none, zig from `PyPI` is fetched, which contains a C library.
 
 use std::path::Path;
 
 use super::toolchain::{self, ZIGLANG};
 use super::{BuildError, Language, Work, process};
 
-/// Variables by which a user names a compiler to the builder.
+/// Variables with which a user names a compiler to the builder.
 const NAMED: [&str; 3] = ["SAGABOX_CC", "WASI_SDK_PATH", "SAGABOX_C_ROOT"];
 /// Debian's C library for wasm32-wasi.
 const WASI_LIBC: &str = "/usr/include/wasm32-wasi";

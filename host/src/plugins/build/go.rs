@@ -18,7 +18,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<(), BuildError> {
         .env("GOARCH", "wasm")
         .env("CGO_ENABLED", "0")
         .env("GOTOOLCHAIN", "local")
-        // Paths of the machine are no part of a component.
+        // A component must not contain paths of this machine.
         .args(["build", "-buildmode=c-shared", "-trimpath", "-o"])
         .arg(&work.module)
         .arg(".");
@@ -28,7 +28,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<(), BuildError> {
     process::build(go, "go", folder)
 }
 
-/// The system's, or one of `PyPI`'s.
+/// The machine's own Go, or the one from `PyPI`.
 fn go() -> Result<Command, BuildError> {
     let version = process::asked("go", &["env", "GOVERSION"]);
     if version.as_deref().and_then(parse).is_some_and(|version| version >= VERSION_MIN) {
@@ -38,7 +38,7 @@ fn go() -> Result<Command, BuildError> {
     Ok(process::clean(tools.join("bin/go")))
 }
 
-/// Of `go1.24.3`: major and minor.
+/// Parses `go1.24.3` into its major and minor version.
 fn parse(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.strip_prefix("go")?.split('.');
     let major = numbers.next()?.parse().ok()?;
@@ -47,7 +47,8 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     Some((major, minor[..digits].parse().ok()?))
 }
 
-/// Then nothing has to be downloaded, and Go does not try.
+/// Whether the project needs no module but the SDK. Then nothing must be downloaded, and Go does
+/// not try to.
 fn needs_the_sdk_alone(work: &Work<'_>) -> bool {
     let text = std::fs::read_to_string(work.project.folder.join("go.mod")).unwrap_or_default();
     needs(&text).iter().all(|module| *module == SDK) && work.sdk != work.project.folder

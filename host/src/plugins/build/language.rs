@@ -1,4 +1,4 @@
-//! The languages with an SDK, and how a project of each is recognized and named.
+//! The languages with an SDK, and how a project of each is recognised and named.
 
 use std::fmt;
 use std::path::Path;
@@ -28,7 +28,7 @@ impl Language {
         })
     }
 
-    /// As its folders and `--lang` name it.
+    /// The name that its folders and `--lang` use.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl Language {
                 (said.map(ToOwned::to_owned).or_else(own), "it needs a line `NAME = …`")
             }
         };
-        // What is no file name would be written elsewhere.
+        // A name that is no file name would be written elsewhere.
         let is_good =
             |name: &String| !name.is_empty() && !name.contains(['/', '\\']) && name != "..";
         name.filter(is_good).ok_or(BuildError::NoName { file, expected })
@@ -103,7 +103,7 @@ pub(super) fn variable<'l>(line: &'l str, name: &str) -> Option<&'l str> {
     (variable.trim_end_matches([':', '?']).trim() == name).then_some(value.trim())
 }
 
-/// Of a scoped package or a module's path.
+/// The last part of a scoped package's name or of a module's path.
 fn last_part(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_owned()
 }

@@ -1,9 +1,8 @@
 //! `sagabox build`: a plugin's source becomes a component.
 //!
-//! The project file says which language it is. Each language's own tools compile it, or the
-//! builder that its SDK brings; what comes out is a component, or a core module of which
-//! `wasm` makes one. Tools that are missing are fetched by the language's package manager: see
-//! `toolchain`.
+//! The project file says which language it is. The language's own tools compile it, or the builder
+//! in its SDK; the result is a component, or a core module that `wasm` turns into one. Missing
+//! tools are fetched by the language's package manager (`toolchain.rs`).
 
 mod c;
 mod go;
@@ -101,19 +100,19 @@ pub fn component(source: &Path, out: &Path, target: &Path) -> Result<PathBuf, Bu
     Ok(file)
 }
 
-/// Where one project's builder works.
+/// The folders in which one project's builder works.
 struct Work<'p> {
     project: &'p Project,
-    /// For its intermediate files, of this project alone.
+    /// For the intermediate files of this project alone.
     folder: PathBuf,
-    /// What it writes.
+    /// The file that the builder writes.
     module: PathBuf,
     sdk: PathBuf,
 }
 
 impl Project {
-    /// Builds the project unless what was built last is of the same sources, SDK and tools. Cargo
-    /// finds that out itself; the other builders take seconds each time.
+    /// Builds the project unless the last build was of the same sources, SDK and tools. Cargo finds
+    /// that out itself; the other builders take seconds each time.
     fn build_once(
         &self,
         language: Language,
@@ -144,8 +143,8 @@ impl Project {
         {
             return Ok(bytes);
         }
-        // A builder may write into the project what it takes for a source, such as a lock file: as
-        // they were before the build began, so that what changes while it runs is built again.
+        // A builder may write a source into the project, such as a lock file. The notes are those
+        // from before the build, so that a file that changes during the build is built again.
         let notes = notes.with(&packages);
         std::fs::remove_file(&work.module).or_else(ignore_absent).map_err(io)?;
         build(&work)?;

@@ -1,5 +1,5 @@
-//! Runs the tools of other languages: what they print is part of an error, and nothing that a
-//! surrounding build has left in the environment reaches them.
+//! Runs the tools of other languages. Their output becomes part of an error, and they get nothing
+//! that a surrounding build has left in the environment.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(super) fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// What a program prints; none if it is missing or fails.
+/// The output of a program; none if it is missing or fails.
 pub(super) fn asked(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Option<String> {
     let output = clean(program).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -1,5 +1,5 @@
-//! Plugins in Rust: a core module for `wasm32-unknown-unknown`, built by cargo, by whichever route
-//! the machine has.
+//! Plugins in Rust: a core module for `wasm32-unknown-unknown`, built by cargo in one of the ways
+//! that the machine may offer.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +26,7 @@ const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_LINKERS: [&str; 3] =
     ["/usr/bin/wasm-ld-19", "/usr/bin/wasm-ld-20", "/usr/bin/wasm-ld"];
 
-/// The core module.
+/// Builds the core module.
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     let (source, target) = (&project.folder, &project.target);
     let route = route()?;
@@ -68,7 +68,7 @@ fn debian_linker() -> Option<&'static str> {
     DEBIAN_LINKERS.into_iter().find(|linker| Path::new(linker).exists())
 }
 
-/// Cargo, as this route needs it.
+/// Cargo with the settings of this route.
 fn cargo(source: &Path, route: Route) -> Command {
     let mut cargo = match route {
         Route::Target => clean("cargo"),
@@ -82,7 +82,7 @@ fn cargo(source: &Path, route: Route) -> Command {
     cargo
 }
 
-/// What it printed, if all went well.
+/// Returns the output if the command succeeded.
 fn run(mut cargo: Command, source: &Path) -> Result<Vec<u8>, BuildError> {
     let output = cargo.output().map_err(|error| BuildError::Io(source.into(), error))?;
     match output.status.success() {
@@ -95,7 +95,7 @@ fn run(mut cargo: Command, source: &Path) -> Result<Vec<u8>, BuildError> {
     }
 }
 
-/// The plugin, and what it needs that lies on this machine.
+/// The plugin, and the packages that it needs and whose sources are on this machine.
 fn local_packages(source: &Path, route: Route) -> Result<Vec<Package>, BuildError> {
     let mut cargo = cargo(source, route);
     cargo.args(["metadata", "--format-version=1"]);
@@ -107,7 +107,7 @@ fn local_packages(source: &Path, route: Route) -> Result<Vec<Package>, BuildErro
     })
 }
 
-/// Has cargo build these anew, whatever it takes for built already.
+/// Makes cargo build these packages again, even if it takes them to be up to date.
 fn forget(
     packages: &[&Package],
     source: &Path,
@@ -131,7 +131,8 @@ fn compile(source: &Path, target: &Path, route: Route) -> Result<PathBuf, BuildE
         Route::Target => {}
         Route::Debian => {
             cargo
-                // The standard library is built from source, which only nightly compilers offer unasked.
+                // The standard library is built from source, which only nightly compilers offer
+                // without this variable.
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env(
                     "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
@@ -148,7 +149,7 @@ fn compile(source: &Path, target: &Path, route: Route) -> Result<PathBuf, BuildE
     module_of(&printed, source).ok_or_else(|| BuildError::NoLibrary { source_dir: source.into() })
 }
 
-/// The wasm file that cargo says it made of the package in `source`.
+/// The wasm file that cargo reports for the package in `source`.
 fn module_of(messages: &[u8], source: &Path) -> Option<PathBuf> {
     let manifest = source.join("Cargo.toml");
     String::from_utf8_lossy(messages).lines().rev().find_map(|line| {

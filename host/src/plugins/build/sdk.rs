@@ -1,5 +1,5 @@
-//! Where a language's SDK is: as the project file says, in the checkout around the project or this
-//! program, or as the project's package manager has installed it.
+//! Finds a language's SDK: the folder that the project file names, the checkout around the project
+//! or this program, or the one that the project's package manager has installed.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub fn marker(language: Language) -> &'static str {
     }
 }
 
-/// The SDK of the checkout that has the project, or of the one that this program was built in.
+/// The SDK in the checkout of the project, or in the checkout in which this program was built.
 #[must_use]
 pub fn find(language: Language, project: &Path) -> Option<PathBuf> {
     let project = project.canonicalize().ok();
@@ -47,7 +47,7 @@ pub(super) fn of_project(language: Language, project: &Path) -> Result<PathBuf, 
             "add \"@sagabox/sdk\" to the dependencies in package.json, and run `npm install`"
         }
         Language::Python => return installed_by_pip(),
-        // Go finds it by the project file alone.
+        // Go finds it with the project file alone.
         Language::Go => return Ok(project.to_owned()),
         Language::C => "write `SDK = PATH` into the Makefile",
         Language::Rust => "name it under [dependencies] in Cargo.toml",
@@ -88,7 +88,7 @@ pub fn named(language: Language, project: &Path) -> Option<PathBuf> {
     }
 }
 
-/// A path in quotes, with what is escaped there.
+/// A path in quotes, with its escapes resolved.
 fn unquoted(path: &str) -> String {
     match path.strip_prefix('"').and_then(|path| path.strip_suffix('"')) {
         Some(path) => path.replace("\\\"", "\"").replace("\\\\", "\\"),
@@ -96,13 +96,13 @@ fn unquoted(path: &str) -> String {
     }
 }
 
-/// A path as Python's package manager takes it.
+/// A path in the form that Python's package manager takes.
 #[must_use]
 pub fn file_url(path: &Path) -> Option<String> {
     Url::from_file_path(path).ok().map(String::from)
 }
 
-/// The package of the registry, beside the tools that it needs.
+/// The package from the registry, beside the tools that it needs.
 fn installed_by_pip() -> Result<PathBuf, BuildError> {
     let package = concat!("sagabox-sdk==", env!("CARGO_PKG_VERSION"));
     let name = concat!("python-sdk-", env!("CARGO_PKG_VERSION"));

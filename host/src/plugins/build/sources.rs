@@ -1,13 +1,12 @@
-//! Whether what is built already is made of the sources that are there now. For the tools of most
-//! languages nothing else says so; for cargo it is whether its view can be trusted.
+//! Whether the last build is of the current sources. The tools of most languages do not say so;
+//! cargo does, and this module knows when its answer cannot be trusted.
 //!
-//! Several checkouts share one folder of intermediate files, so that dependencies and the
-//! standard library are compiled once. Cargo tells a package there by its name and version
-//! and not by its place, and takes it to be built if no file of it is newer than what was
-//! built. So a second checkout with older files would get the first one's code, and so would
-//! a folder in which older files took the place of newer ones. Therefore the files that each
-//! local package was built from are noted beside what was built, and cargo is told to forget
-//! a package when they are not the same files.
+//! Several checkouts share one folder of intermediate files, so that dependencies and the standard
+//! library are compiled once. Cargo identifies a package there by its name and version and not by
+//! its place, and takes it to be up to date if no file of it is newer than the build. So a second
+//! checkout with older files would get the first one's code, and so would a folder in which older
+//! files replaced newer ones. Therefore the files from which each local package was built are noted
+//! beside the build, and cargo is made to rebuild a package when they are not the same files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,18 +20,18 @@ use crate::io::files::{self, Stamp};
 
 const NOTES: &str = ".sagabox-sources.json";
 const LOCK: &str = ".sagabox-build.lock";
-/// What is made of sources, and what is none.
+/// Names of folders that a build writes, and that contain no sources.
 const NOT_SOURCES: [&str; 3] = ["target", "node_modules", "__pycache__"];
-/// Of a package. One with more is built anew each time.
+/// The most files of a package. A package with more is always built again.
 const FILES_MAX: usize = 20_000;
 
-/// Keeps other builds away from a folder of intermediate files: between telling cargo what to
-/// forget and taking what it has built, none may put something else there.
+/// Keeps other builds out of a folder of intermediate files: none may write there between the
+/// moment at which cargo learns what to rebuild and the moment at which its result is taken.
 pub(crate) struct Claim(
     #[allow(dead_code, reason = "the lock is held as long as the file is open")] File,
 );
 
-/// Waits for builds that are under way.
+/// Waits for other builds to end.
 ///
 /// # Errors
 /// If the folder cannot be made or locked.
@@ -43,7 +42,7 @@ pub(crate) fn claim(target: &Path) -> io::Result<Claim> {
     Ok(Claim(file))
 }
 
-/// A package whose source lies on this machine.
+/// A package whose source is on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Package {
     pub name: String,
@@ -68,7 +67,7 @@ struct Described {
 /// The local packages in what `cargo metadata` printed.
 ///
 /// # Errors
-/// If it is not understood.
+/// If the output is not understood.
 pub(crate) fn packages(metadata: &[u8]) -> serde_json::Result<Vec<Package>> {
     let metadata: Metadata = serde_json::from_slice(metadata)?;
     let local = metadata.packages.into_iter().filter(|package| package.source.is_none());
@@ -81,14 +80,14 @@ pub(crate) fn packages(metadata: &[u8]) -> serde_json::Result<Vec<Package>> {
 }
 
 impl Package {
-    /// As `cargo clean -p` takes it.
+    /// The form that `cargo clean -p` takes.
     #[must_use]
     pub(crate) fn spec(&self) -> String {
         format!("{}@{}", self.name, self.version)
     }
 
-    /// Which files these are: where they lie, and what changes when one of them does. None if
-    /// they are too many, or cannot be looked at.
+    /// A digest of the files' paths and of what changes when one of them does. None if there are
+    /// too many, or if one cannot be read.
     fn digest(&self) -> Option<String> {
         let mut all = BTreeMap::new();
         walk(&self.folder, &mut all).ok()?;
@@ -125,20 +124,20 @@ fn walk(folder: &Path, all: &mut BTreeMap<PathBuf, Stamp>) -> io::Result<()> {
     Ok(())
 }
 
-/// What the packages in a folder of intermediate files were built from.
+/// The files from which the packages in a folder of intermediate files were built.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Notes(BTreeMap<String, String>);
 
 impl Notes {
-    /// None are known if there are none, or they are not understood.
+    /// Reads the notes; empty if there are none, or if they are not understood.
     #[must_use]
     pub(crate) fn read(target: &Path) -> Self {
         let text = files::read(&target.join(NOTES)).ok().flatten().unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Those that were built from other files, or of which that is not known. They are taken
-    /// out of the notes.
+    /// The packages that were built from other files, or for which there is no note. Their notes
+    /// are removed.
     pub(crate) fn changed<'p>(&mut self, packages: &'p [Package]) -> Vec<&'p Package> {
         let is_same = |package: &&Package| {
             let known = self.0.get(&package.spec());
@@ -157,7 +156,8 @@ impl Notes {
         files::put(target, NOTES, serde_json::to_string(&self.0)?.as_bytes())
     }
 
-    /// As they were before the build began: what changes while it runs is built again.
+    /// The notes with the files as they are now. Taken before the build, so that a file that
+    /// changes during the build is built again.
     #[must_use]
     pub(crate) fn with(mut self, packages: &[Package]) -> Self {
         for package in packages {
@@ -186,7 +186,7 @@ mod tests {
         Package { name: "p".to_owned(), version: "1.0.0".to_owned(), folder: folder.to_owned() }
     }
 
-    /// As an archive or a checkout leaves a file.
+    /// Gives a file the time that an archive or a checkout may give it.
     fn age(path: &Path) {
         let file = fs::File::options().write(true).open(path).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(notes.changed(&first).len(), 1, "nothing is known");
         notes.with(&first).write(root.path()).unwrap();
         assert_eq!(Notes::read(root.path()).changed(&first).len(), 0);
-        // What is made of it is no source.
+        // A build writes this folder, so it contains no source.
         fs::create_dir(a.join("target")).unwrap();
         fs::write(a.join("target/x"), "").unwrap();
         fs::write(a.join("Cargo.lock"), "").unwrap();
@@ -209,7 +209,7 @@ mod tests {
         // The same name, version, length and time elsewhere.
         let second = [package(&b, "2")];
         assert_eq!(Notes::read(root.path()).changed(&second).len(), 1);
-        // And in the same place.
+        // The same in the same place.
         fs::remove_dir_all(&a).unwrap();
         fs::rename(&b, &a).unwrap();
         assert_eq!(Notes::read(root.path()).changed(&first).len(), 1);

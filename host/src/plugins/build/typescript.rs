@@ -46,7 +46,7 @@ fn check_node() -> Result<(), BuildError> {
 }
 
 /// The tools at the versions in the SDK's lock file. None for an SDK that npm has installed,
-/// which has its tools beside it.
+/// because its tools are beside it.
 fn tools(sdk: &Path) -> Result<Option<PathBuf>, BuildError> {
     let Ok(lock) = std::fs::read(sdk.join(LOCK)) else { return Ok(None) };
     let name = format!("typescript-{}", &digest(&lock)[..12]);
@@ -60,7 +60,7 @@ fn tools(sdk: &Path) -> Result<Option<PathBuf>, BuildError> {
     Ok(Some(tools))
 }
 
-/// What the project imports besides the SDK.
+/// Installs the project's other dependencies.
 fn install_dependencies(project: &Path) -> Result<(), BuildError> {
     let text = std::fs::read_to_string(project.join("package.json")).unwrap_or_default();
     let read: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();

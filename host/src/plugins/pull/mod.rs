@@ -2,8 +2,8 @@
 //! CNCF's runtime group: a manifest with the configuration's type
 //! `application/vnd.wasm.config.v0+json` and one layer of `application/wasm`.
 //!
-//! A download is checked by its digests, and judged as a host judges it. Only then is it put
-//! among the plugins, as a whole.
+//! A download is checked by its digests, and with the checks of a host. Only then it is put among
+//! the plugins, as a whole.
 
 mod credentials;
 mod place;

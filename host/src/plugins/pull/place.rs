@@ -63,7 +63,7 @@ pub(crate) fn place(
 }
 
 fn load(path: &Path, bytes: &[u8], host: &AsHost) -> Result<Vec<LoadedPlugin>, String> {
-    // The component is judged already, and will be pinned.
+    // The component is checked already, and will be pinned.
     let trust = Policy::default();
     let sandbox = Sandbox::new(wasm::Settings { trust, ..host.sandbox.clone() });
     let sandbox = sandbox.map_err(|error| format!("{error:#}"))?;

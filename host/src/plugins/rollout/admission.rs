@@ -124,7 +124,7 @@ impl Admission {
         if serving.version == manifest.version {
             return Err(format!(
                 "has the version {} of the one that serves; a canary needs another, so that one \
-                 can tell whose decision is whose",
+                 shows which of them made a decision",
                 manifest.version
             ));
         }

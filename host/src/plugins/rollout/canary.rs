@@ -58,7 +58,7 @@ impl Handler for Watched {
     }
 
     fn handle_with_log(&self, call: &Call) -> (Result<Reply, Failure>, String) {
-        // The span tells the candidate's log lines from those of the version that serves.
+        // The span distinguishes the candidate's log lines from those of the version that serves.
         let span = tracing::info_span!("canary", version = %self.manifest().version);
         let (reply, log) = span.in_scope(|| self.candidate.handle_with_log(call));
         self.count(reply.as_ref().err().map(|failure| failure as _));

@@ -93,7 +93,7 @@ impl Candidates {
         }
     }
 
-    /// Redrives what withdrawn canaries failed at in these batches.
+    /// Redrives the dead letters of withdrawn canaries in these batches.
     pub fn redrive_in(&mut self, batches: Batches) {
         self.batches = Some(batches);
     }
@@ -107,7 +107,7 @@ impl Candidates {
     /// Loads the canaries that had a share of the keys before the host started, also those that
     /// were withdrawn, from their files or as the store kept them. The versions that serve are tried on the states that these have left.
     pub async fn remember(&self) {
-        // Those of the store come first: a file is the newer one of the same version.
+        // Those of the store come first, because a file is the newer one of the same version.
         for handler in self.factory.earlier_canaries().await {
             self.ways_back.add(handler);
         }

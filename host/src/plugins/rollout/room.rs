@@ -35,11 +35,11 @@ pub(super) enum Place {
 }
 
 impl Room {
-    /// Takes room for a decision; waits for it so long at most.
+    /// Takes room for a decision. Waits for it at most this long.
     pub(super) fn take(&self, bytes: usize, wait: Duration) -> Place {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let had_room = taken.has_room(bytes);
-        // What never has room need not wait for it.
+        // A decision that never fits does not wait.
         let wait = if bytes <= WAITING_BYTES_MAX { wait } else { Duration::ZERO };
         let waited = self.given.wait_timeout_while(taken, wait, |taken| !taken.has_room(bytes));
         let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ impl Room {
         if had_room { Place::AtOnce } else { Place::Waited }
     }
 
-    /// Gives back what a decision took.
+    /// Returns the room of a decision.
     pub(super) fn give(&self, bytes: usize) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.decisions -= 1;
@@ -83,7 +83,7 @@ mod tests {
         let room = Arc::new(Room::default());
         assert_eq!(room.take(WAITING_BYTES_MAX, Duration::ZERO), Place::AtOnce);
         assert_eq!(room.take(1, Duration::from_millis(1)), Place::None);
-        // Longer than any test: it never has room, and does not wait.
+        // Longer than any test: the decision never fits, and does not wait.
         assert_eq!(room.take(WAITING_BYTES_MAX + 1, Duration::from_secs(3_600)), Place::None);
         let other = Arc::clone(&room);
         let waiting = std::thread::spawn(move || other.take(1, Duration::from_secs(3_600)));

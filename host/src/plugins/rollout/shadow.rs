@@ -100,7 +100,7 @@ struct Comparer {
 
 impl Comparer {
     fn run(self, waiting: &Receiver<Decided>) {
-        // The span tells the shadow's log lines from those of the version that serves.
+        // The span distinguishes the shadow's log lines from those of the version that serves.
         let _span =
             tracing::info_span!("shadow", version = %self.candidate.manifest().version).entered();
         while let Ok(decided) = waiting.recv() {
@@ -238,7 +238,7 @@ mod tests {
             (self.1)(call)
         }
 
-        /// Converts only to newer versions, by adding a letter.
+        /// Converts only to newer versions, by adding a character.
         fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
             match state.version < to {
                 true => Ok([&*state.data, b"+"].concat().into()),
@@ -450,7 +450,7 @@ mod tests {
     fn a_shadow_that_is_behind_can_hold_decisions_back() {
         let (Comparer { candidate, tally, .. }, open) = stuck();
         let manifest = candidate.manifest().clone();
-        // No test takes so long: whoever waits gets room.
+        // No test takes so long: a decision that waits gets room.
         let terms = ShadowTerms { wait: Duration::from_secs(3_600), ..ShadowTerms::default() };
         let shadow = Shadow::start(candidate, &manifest, terms, Arc::clone(&tally)).unwrap();
         let offered = WAITING_MAX + 10;
@@ -529,6 +529,6 @@ mod tests {
             std::thread::yield_now();
         }
         served.handle(&call(None)).unwrap();
-        assert_eq!(tally.counts().calls + skipped, offered, "nobody looks any more");
+        assert_eq!(tally.counts().calls + skipped, offered, "the thread has ended");
     }
 }

@@ -1,4 +1,5 @@
-//! Counts a candidate's calls, for people and for the host, which judges a canary by them.
+//! Counts a candidate's calls, for people and for the host, which withdraws a canary by these
+//! counts.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -13,7 +14,7 @@ use crate::io::locks::lock;
 use crate::io::times::{Time, rfc3339};
 use crate::store::query::shapes::AnyJson;
 
-/// The number of last calls by which a canary is judged.
+/// The number of last calls that decide whether a canary is withdrawn.
 pub(crate) const WINDOW: usize = 100;
 /// The most differing decisions that are kept. All are counted.
 const DIFFERING_MAX: usize = 20;
@@ -25,7 +26,7 @@ pub struct Tally(Mutex<State>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     pub calls: u64,
-    /// Calls that the candidate failed at. A shadow's call does not count if the version that
+    /// Calls at which the candidate failed. A shadow's call does not count if the version that
     /// serves failed as well.
     pub failed: u64,
     /// A shadow's decisions that differ from those of the version that serves.
@@ -70,7 +71,8 @@ impl Tally {
         self.lock().differing.iter().rev().cloned().collect()
     }
 
-    /// In which ways decisions differ, the most frequent first, with one example each.
+    /// The kinds of differences between the decisions, the most frequent first, with one example
+    /// each.
     pub fn kinds(&self) -> Vec<KindCount<Differing>> {
         self.lock().kinds.counts()
     }

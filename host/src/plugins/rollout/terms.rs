@@ -21,7 +21,7 @@ const RECORD: &str = "trial";
 /// The default number of a hundred calls that may fail. Some calls fail in every plugin, and a
 /// worse version is soon noticed.
 pub const FAILURES_MAX: u32 = 5;
-/// A caller must not be held back for long: after 10 ms, a call is slow already.
+/// A caller must not wait for long: after 10 ms, a call is slow already.
 const WAIT_MS_MAX: u64 = 1_000;
 const HEADING: &str = "\
 # The state of the trial of the candidate next to this file. Sagabox writes this file. Delete it
@@ -42,7 +42,7 @@ pub enum Terms {
 /// The terms of a shadow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShadowTerms {
-    /// What of its decisions is compared.
+    /// The aspects of its decisions that are compared.
     pub compare: Aspects,
     /// How long a decision of the version that serves waits for a shadow that is behind, before it
     /// is skipped.

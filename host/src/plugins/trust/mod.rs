@@ -1,9 +1,9 @@
 //! Decides which components may serve: those that a trusted key has signed and that the lock
 //! file pins, as far as the settings require either.
 //!
-//! `wasm::load` alone applies this, before anything of the file is compiled, and to the very
-//! bytes that are loaded. A signature says who made a component; the lock file says which
-//! versions the operator wants here. This module knows files and keys, not components.
+//! `wasm::load` alone applies this, before anything of the file is compiled, and to the bytes that
+//! are loaded. A signature says who made a component; the lock file says which versions the
+//! operator wants here. This module knows files and keys, not components.
 
 mod lock;
 mod signature;

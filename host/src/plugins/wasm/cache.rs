@@ -1,9 +1,9 @@
-//! Compiled components on disk. The only file with unsafe code: wasmtime takes a
-//! compiled component on trust, because it is machine code.
+//! Compiled components on disk. The only file with unsafe code: wasmtime must trust a compiled
+//! component, because it is machine code.
 //!
-//! So the folder is this user's alone (`folder.rs`), and an entry says of which file it was
-//! compiled: it stands under no other name. What is in the lock file or signed is the
-//! component; this is what makes it hold for what runs.
+//! Therefore only this user can write to the folder (`folder.rs`), and an entry names the file from
+//! which it was compiled, so that it cannot be put under another name. The lock file and signatures
+//! name components; this module extends their promise to the code that runs.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -22,25 +22,26 @@ use super::kept::CacheSettings;
 use crate::decisions::digest::hex;
 
 const DIGEST_BYTES: usize = 32;
-/// Larger than what the largest component of any language compiles to.
+/// Larger than the compiled code of the largest component of any language.
 const ENTRY_BYTES_MAX: u64 = 1 << 30;
 const REFUSAL_BYTES_MAX: u64 = 4_096;
-/// An entry that nobody has used for so long is removed.
+/// An entry that was not used for so long is removed.
 const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// Entries are named by the digest of a file and by all that what is compiled of it depends on.
+/// An entry's name is the digest of its file and of everything else on which the compiled code
+/// depends.
 pub(crate) struct Cache {
     folder: PrivateFolder,
-    /// What all entries may take; those that were used last stay.
+    /// The most bytes of all entries. The entries that were used last stay.
     bytes_max: u64,
     keeps_refusals: bool,
-    /// What this process has read or written: it serves, or did.
+    /// The entries that this process has read or written: their components serve, or did.
     used: Mutex<BTreeSet<String>>,
 }
 
 impl Cache {
     /// # Errors
-    /// If the folder is not this user's, or cannot be made.
+    /// If the folder is not this user's, or cannot be created.
     pub(crate) fn open(path: &Path, settings: &CacheSettings) -> std::io::Result<Self> {
         let CacheSettings { bytes_max, keeps_refusals, .. } = *settings;
         let folder = PrivateFolder::open(path)?;
@@ -57,7 +58,7 @@ impl Cache {
         self.folder.claim(&name(engine, digest), patience)
     }
 
-    /// How many compiled components it has, and how many bytes they take.
+    /// The number of compiled components, and their bytes.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -67,8 +68,9 @@ impl Cache {
         Ok((entries.len(), entries.iter().map(|entry| entry.bytes).sum()))
     }
 
-    /// What an earlier run compiled of the file with this digest, with the same engine. None if
-    /// there is nothing, or something damaged: then it is compiled and written anew.
+    /// The component that an earlier run compiled from the file with this digest, for the same
+    /// engine. None if there is no such entry, or if it is damaged: then the file is compiled
+    /// again.
     pub(crate) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let name = name(engine, digest);
         let stored = self.folder.read(&name, ENTRY_BYTES_MAX)?;
@@ -94,7 +96,8 @@ impl Cache {
         self.prune(self.bytes_max, AGE_MAX)
     }
 
-    /// Why the file of this digest was not compiled within these limits, if it was tried.
+    /// The reason for which the file of this digest could not be compiled within these limits, if
+    /// that was tried.
     pub(crate) fn refusal(
         &self,
         engine: &Engine,
@@ -111,7 +114,7 @@ impl Cache {
         (seal(&name, reason.as_bytes()).as_slice() == stated).then_some(reason)
     }
 
-    /// Notes it, so that the next start does not take as long to find out the same.
+    /// Notes the reason, so that the next start does not need the same time to find it again.
     pub(crate) fn refuse(
         &self,
         engine: &Engine,
@@ -137,8 +140,8 @@ impl Cache {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
-    /// Removes what was not used for long, and then what was not used for longest. What this
-    /// process uses stays, and so does what is not ours.
+    /// Removes the entries that were not used for long, and then those that were used least
+    /// recently. It keeps the entries that this process uses, and files that are not entries.
     fn prune(&self, bytes_max: u64, age_max: Duration) -> std::io::Result<()> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut entries: Vec<Entry> = self.folder.entries()?;
@@ -157,10 +160,10 @@ impl Cache {
     }
 }
 
-/// Code that `compiler` has made just now, by this process or a child of it.
+/// Loads code that `compiler` has just made, in this process or a child of it.
 ///
 /// # Errors
-/// If the engine does not take it.
+/// If the engine refuses it.
 pub(crate) fn made(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` is what `precompile_component` returned in this binary, for an engine with
     // the same settings, and has not left the two processes.
@@ -194,7 +197,7 @@ fn seal(name: &str, code: &[u8]) -> [u8; DIGEST_BYTES] {
     hasher.finalize().into()
 }
 
-/// The engine, and what makes components of core modules.
+/// The engine and the code that makes components of core modules, as a part of the name.
 fn compatibility(engine: &Engine) -> String {
     struct Into(Sha256);
     impl std::hash::Hasher for Into {
@@ -228,7 +231,7 @@ mod tests {
         engine: Engine,
     }
 
-    /// Two components that can be told apart.
+    /// Two components that can be distinguished.
     const ONE: &[u8] = b"(component (core module))";
     const OTHER: &[u8] = b"(component (core module) (core module))";
 
@@ -273,7 +276,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Gives a file to another user. Only root can; others cannot be attacked like this.
+    /// Gives a file to another user. Only root can; without root, this attack is not possible.
     fn give_away(path: &Path) -> bool {
         std::os::unix::fs::chown(path, Some(12_345), None).is_ok()
     }
@@ -393,7 +396,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    // As processes do, each opens the folder for itself.
+                    // Each opens the folder for itself, as processes do.
                     let (cache, one) = (bench.open(), digest(ONE));
                     let claim = cache.claim(&bench.engine, &one, patience);
                     assert!(claim.is_some());
@@ -453,7 +456,7 @@ mod tests {
         assert!(!older.exists() && newer.exists() && serves.exists());
         cache.prune(0, AGE_MAX).unwrap();
         assert!(!newer.exists() && foreign.exists() && serves.exists());
-        // Another process has used nothing yet.
+        // Another process has not used any entry yet.
         bench.open().prune(u64::MAX, AGE_MAX).unwrap();
         assert!(!serves.exists());
     }

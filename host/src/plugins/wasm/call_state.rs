@@ -1,4 +1,4 @@
-//! What belongs to one instance of a component, and what its imports reach.
+//! The state of one instance of a component, which its imports reach.
 
 use super::log::CallLog;
 use super::sandbox::Usage;

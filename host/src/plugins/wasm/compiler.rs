@@ -1,10 +1,10 @@
-//! Compiling a file, within limits: a component of a few megabytes can be made to take any
-//! time and any memory. So the binary compiles in a child process, which the system ends when
-//! it takes too much; the host that serves loses nothing by it.
+//! Compiles a file within limits: a component of a few megabytes can be built to take any time and
+//! any memory. Therefore the binary compiles in a child process, which the system ends when it
+//! exceeds a limit; the host that serves is not affected.
 //!
-//! The child is this binary with the argument `__compile`. It reads the file from standard
-//! input, and writes the machine code to standard output. Programs that are not this binary
-//! (tests, fuzzers) compile in their own process, without limits of time and memory.
+//! The child is this binary with the argument `__compile`. It reads the file from standard input,
+//! and writes the machine code to standard output. Programs other than this binary (tests, fuzzers)
+//! compile in their own process, without limits of time and memory.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -24,43 +24,43 @@ use super::{core_module, features};
 
 /// The argument with which the binary is started to compile.
 pub const ARGUMENT: &str = "__compile";
-/// What the binary must know of the settings: the limits, and what the code depends on.
+/// The number of settings that the child needs: the limits, and those on which the code depends.
 const ARGUMENTS: usize = 3;
-/// The file is at fault, and not the limits; the reason is on standard error.
+/// The file is invalid, and no limit was exceeded; the reason is on standard error.
 const EXIT_INVALID: u8 = 3;
-/// Waiting for the processor does not count, so this is only for a child that hangs.
+/// Waiting for the processor does not count, so this limit is only for a child that hangs.
 const PATIENCE: u32 = 10;
-/// Behind all that the host does for events.
+/// A lower priority than all work of the host on events.
 const NICENESS: i32 = 10;
-/// Threads of a child: more take more memory, and leave less of the machine to events.
+/// Threads of a child. More would take more memory, and leave less of the machine for events.
 const THREADS: &str = "4";
-/// Of what the child says about itself.
+/// The most bytes of the child's standard error.
 const REASON_BYTES_MAX: u64 = 16 << 10;
 /// Children at a time: each may take the whole limit of memory.
 const CHILDREN_MAX: usize = 2;
 
-/// What compiling one file may take.
+/// The limits for compiling one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Of the processor, by all threads; seconds, rounded up.
+    /// Processor time of all threads; in seconds, rounded up.
     pub time: Duration,
     pub memory_bytes: usize,
 }
 
 impl Default for CompileLimits {
-    /// `CPython` with its libraries, 18 MB and the largest component that was seen, takes some
-    /// 20 s and 700 MB.
+    /// `CPython` with its libraries (18 MB, the largest component that was seen) takes some 20 s
+    /// and 700 MB.
     fn default() -> Self {
         Self { time: Duration::from_secs(120), memory_bytes: 1_500 << 20 }
     }
 }
 
-/// Why there is no machine code.
+/// The reason for which there is no machine code.
 #[derive(Debug, Error)]
 pub(crate) enum CompileError {
     #[error("is a core module that cannot be converted to a component: {0}")]
     Module(String),
-    /// In wasmtime's words.
+    /// The text is wasmtime's.
     #[error("{0}")]
     Invalid(String),
     #[error("takes more than {0:?} of the processor to compile (limit compile_time_ms)")]
@@ -72,14 +72,14 @@ pub(crate) enum CompileError {
 }
 
 impl CompileLimits {
-    /// As the system counts.
+    /// The unit in which the system counts.
     fn seconds(&self) -> u64 {
         u64::try_from(self.time.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
     }
 }
 
 impl CompileError {
-    /// Whether it is known only because it was tried for as long as the limits allow.
+    /// Whether another attempt would take as long as the limits allow.
     #[must_use]
     pub(crate) fn is_limit(&self) -> bool {
         matches!(self, Self::TooSlow(_) | Self::TooLarge(_))
@@ -89,12 +89,12 @@ impl CompileError {
 /// Set by the binary that understands `ARGUMENT`.
 static HAS_CHILDREN: AtomicBool = AtomicBool::new(false);
 
-/// From now on files are compiled in child processes: this program is the binary.
+/// Lets files be compiled in child processes from now on. Only the binary calls it.
 pub fn compile_in_children() {
     HAS_CHILDREN.store(true, Ordering::Relaxed);
 }
 
-/// The machine code of a component, or of a core module that says its world.
+/// The machine code of a component, or of a core module that names its world.
 ///
 /// # Errors
 /// Says why there is none.
@@ -127,7 +127,7 @@ fn here(engine: &Engine, file: &[u8]) -> Result<Vec<u8>, CompileError> {
 
 // ---- the child ------------------------------------------------------------------
 
-/// What the child does, from its arguments behind `ARGUMENT`.
+/// Runs the child with its arguments behind `ARGUMENT`.
 #[must_use]
 pub fn child(arguments: &[String]) -> ExitCode {
     match child_outcome(arguments) {
@@ -171,19 +171,19 @@ fn child_outcome(arguments: &[String]) -> Result<(), ChildError> {
     output.write_all(&code).and_then(|()| output.flush()).map_err(|error| failed(&error))
 }
 
-/// The process limits itself, so nothing has to be done between fork and exec.
+/// The process limits itself, so no code must run between fork and exec.
 fn limit(seconds: u64, memory_bytes: u64) -> io::Result<()> {
     let all = |value| Rlimit { current: Some(value), maximum: Some(value) };
-    // A signal of its own at the first, which says what it was.
+    // The first limit sends a signal of its own, which shows the reason.
     let time = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(5)) };
     rustix::process::setrlimit(Resource::Cpu, time)?;
-    // What is written to, not what is reserved.
+    // Limits the memory that is written to, not the address space that is reserved.
     rustix::process::setrlimit(Resource::Data, all(memory_bytes))?;
-    // A process that is ended for this leaves no gigabytes behind.
+    // A process that is ended for this must not leave gigabytes of a core file.
     rustix::process::setrlimit(Resource::Core, all(0))?;
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // One who may not be nice is not.
+    // A process that may not lower its priority keeps it.
     let _ = rustix::process::nice(NICENESS);
     Ok(())
 }
@@ -205,7 +205,7 @@ fn in_child(settings: &Settings, file: &[u8]) -> Result<Vec<u8>, CompileError> {
         ])
         .env_clear()
         .env("RAYON_NUM_THREADS", THREADS)
-        // Else the allocator takes a gigabyte at once.
+        // Otherwise the allocator takes a gigabyte at once.
         .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -216,7 +216,7 @@ fn in_child(settings: &Settings, file: &[u8]) -> Result<Vec<u8>, CompileError> {
     match said {
         Ok((code, _)) if status.success() && !code.is_empty() => Ok(code),
         Ok((_, reason)) => Err(explain(status, &reason, &limits)),
-        // It ended before it had read all: its status says why.
+        // The child ended before it had read everything: its status shows the reason.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             Err(explain(status, "", &limits))
         }
@@ -224,14 +224,13 @@ fn in_child(settings: &Settings, file: &[u8]) -> Result<Vec<u8>, CompileError> {
     }
 }
 
-/// By the first name it is this binary also when another has taken its place on the disk.
+/// The first path is this binary even if its file on disk has been replaced.
 fn binary() -> io::Result<PathBuf> {
     let own = Path::new("/proc/self/exe");
     if own.exists() { Ok(own.to_owned()) } else { std::env::current_exe() }
 }
 
-/// Gives the child the file, and takes what it writes to both outputs. A child that hangs is
-/// ended.
+/// Writes the file to the child, and reads both its outputs. A child that hangs is ended.
 fn talk(child: &mut Child, file: &[u8], limits: &CompileLimits) -> io::Result<(Vec<u8>, String)> {
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut input), Some(output), Some(error)) = pipes else {
@@ -241,11 +240,11 @@ fn talk(child: &mut Child, file: &[u8], limits: &CompileLimits) -> io::Result<(V
     let (done, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // The channel closes when all is read.
+            // The channel closes when everything is read.
             let hangs = ended.recv_timeout(Duration::from_secs(limits.seconds()) * PATIENCE)
                 == Err(mpsc::RecvTimeoutError::Timeout);
             if let Some(process) = process.filter(|_| hangs) {
-                // Nobody has waited for it yet, so the number is still its own.
+                // The process has not been waited for, so its id cannot belong to another process.
                 let _ = rustix::process::kill_process(process, Signal::KILL);
             }
         });
@@ -261,7 +260,7 @@ fn talk(child: &mut Child, file: &[u8], limits: &CompileLimits) -> io::Result<(V
         let written = writing.join().unwrap_or(Ok(()));
         drop(done);
         read?;
-        // What it says of the file counts more than that it did not read on.
+        // Its message about the file is more useful than the error that it did not read on.
         match (written, reason?) {
             (Err(error), reason) if reason.is_empty() => Err(error),
             (_, reason) => Ok((code, reason)),
@@ -279,7 +278,7 @@ fn explain(status: ExitStatus, reason: &str, limits: &CompileLimits) -> CompileE
     }
     let signal = status.signal();
     let is = |wanted: Signal| signal == Some(wanted.as_raw());
-    // The allocator of the standard library says so and aborts.
+    // The allocator of the standard library prints this and aborts.
     let lacks_memory = reason.contains("memory allocation of") || reason.contains("out of memory");
     if is(Signal::XCPU) {
         CompileError::TooSlow(Duration::from_secs(limits.seconds()))
@@ -293,7 +292,7 @@ fn explain(status: ExitStatus, reason: &str, limits: &CompileLimits) -> CompileE
     }
 }
 
-/// One of the children that may run at a time.
+/// One of the places for children.
 struct Slot;
 
 static TAKEN: Mutex<usize> = Mutex::new(0);

@@ -1,8 +1,8 @@
 //! A component in one of its roles, as the engine's `Handler`.
 //!
-//! Instances are used again: a fresh one costs ten times a call. One whose call
-//! failed is thrown away, so that whatever it left behind reaches no other key
-//! (guarantee 6).
+//! Instances are used again, because a fresh one costs ten times as much as a call. An instance
+//! whose call failed is thrown away, so that nothing it left behind reaches another key (guarantee
+//! 6).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,12 +29,12 @@ struct Warm {
     calls: u32,
 }
 
-/// What calls are made on.
+/// The instances on which calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instances {
-    /// Those that were used before, as often as the limits say.
+    /// Instances that were used before, as often as the limits allow.
     Used,
-    /// One of its own for each call.
+    /// A fresh instance for each call.
     Fresh,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct ComponentHandler {
     /// The plugin's section of the configuration, as JSON.
     configuration: String,
     used: Arc<Used>,
-    /// Instances that are free. As many as ever ran at once.
+    /// Free instances. Their number is the highest that was in use at once.
     warm: Mutex<Vec<Warm>>,
 }
 
@@ -70,7 +70,8 @@ impl ComponentHandler {
         file: &str,
         configuration_of: impl FnOnce(&str) -> String,
     ) -> Result<Self, Unfit> {
-        // Whose limits hold is known only after it said who it is; then it must keep to them.
+        // The limits depend on the plugin's name, which is known only after `describe`. The plugin
+        // must keep to its own limits as well.
         let (manifest, _) = describe(sandbox, &program, sandbox.widest_limits(), file)?;
         super::manifest::check(&manifest).map_err(unfit)?;
         let limits = sandbox.limits_of(manifest.name.as_str());
@@ -92,7 +93,7 @@ impl ComponentHandler {
         })
     }
 
-    /// The same plugin as a host has it that was just started: without any instance.
+    /// The same plugin in the state of a host that has just started: without any instance.
     #[must_use]
     pub(crate) fn restarted(&self, instances: Instances) -> Self {
         let mut limits = self.limits.clone();
@@ -160,7 +161,7 @@ impl ComponentHandler {
         self.introduction
     }
 
-    /// The linear memory of the largest instance that is free.
+    /// The linear memory of the largest free instance.
     pub(crate) fn instance_bytes(&self) -> usize {
         let bytes = |warm: &Warm| warm.store.data().usage.memory_bytes();
         self.free().iter().map(bytes).max().unwrap_or_default()
@@ -175,7 +176,7 @@ fn unfit(reason: String) -> Unfit {
     format!("its manifest: {reason}").into()
 }
 
-/// Whether the plugin's section of the configuration is what the plugin says that it reads.
+/// Checks the plugin's section of the configuration with the schema that the plugin declares.
 fn check_configuration(manifest: &Manifest, configuration: &str) -> Result<(), String> {
     let Some(schema) = &manifest.optional.configuration_schema else { return Ok(()) };
     let section = serde_json::from_str(configuration).map_err(|error| error.to_string())?;
@@ -218,8 +219,8 @@ fn start(
     Ok(Warm { store, running, calls: 0 })
 }
 
-/// A plugin that fails here cannot say who it is, and nobody has seen it at work: so what it
-/// wrote is told, and where it was.
+/// A plugin that fails here cannot name itself, and has not run before. So the error contains what
+/// it wrote, and where it was.
 fn describe(
     sandbox: &Sandbox,
     program: &Program,
@@ -305,7 +306,8 @@ impl Handler for ComponentHandler {
     }
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
-        // A migration is no part of a call: it sees the time at which every instance starts.
+        // A migration does not belong to an event's call: it sees the time at which every instance
+        // starts.
         let (migrated, _) = self.call((wasi::STARTING_NOW, 0), None, |running, store| {
             running.migrate(store, state, to)
         });

@@ -1,11 +1,11 @@
-//! A core module becomes a component: what Rust, C, C++, Zig and Go compile to. Its world is in a
-//! custom section, where a bindings generator has left it; otherwise its exports say which roles
-//! it plays, because they are named after the functions of their interfaces.
+//! Turns a core module into a component. Rust, C, C++, Zig and Go compile to core modules. The
+//! module's world is in a custom section that a bindings generator has written; otherwise its
+//! exports show its roles, because they are named after the functions of their interfaces.
 //!
-//! Toolchains that know only WASI preview 1 get an adapter of our own instead of the
-//! usual one, which allocates in the guest before its runtime has started (Go traps)
-//! and imports files. Ours needs no memory, and imports of WASI 0.2 only what is
-//! answered from the call; what a module does not use, its component does not import.
+//! Toolchains that know only WASI preview 1 get our own adapter instead of the usual one, which
+//! allocates in the guest before its runtime has started (Go traps) and imports files. Ours needs
+//! no memory, and imports only the part of WASI 0.2 that is answered from the call; a component
+//! does not import what its module does not use.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::surface::surface;
 
 pub(super) const ADAPTER: &str = include_str!("preview1/adapter.wat");
 const ADAPTER_WORLD: &str = include_str!("preview1/adapter.wit");
-/// How names of our interfaces begin.
+/// The prefix of our interfaces' names.
 const OWN: &str = "sagabox:plugin/";
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 /// The package with the interfaces of all roles.
@@ -28,12 +28,12 @@ const PACKAGE: [(&str, &str); 5] = [
     ("enricher.wit", include_str!("../../../../wit/0.1/enricher.wit")),
 ];
 
-/// Where bindings generators leave the world; its name goes on behind this.
+/// The section in which bindings generators write the world; its name continues behind this.
 const WORLD_SECTION: &[u8] = b"component-type";
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Whether this is a core module that says what it imports and exports, and can therefore become
-/// a component.
+/// Whether this is a core module that names its imports and exports, and can therefore become a
+/// component.
 pub(crate) fn has_world(bytes: &[u8]) -> bool {
     bytes.starts_with(CORE_MODULE) && (has_section(bytes) || !interfaces(bytes).is_empty())
 }
@@ -65,7 +65,7 @@ pub(crate) fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     };
     let module = named.as_deref().unwrap_or(module);
     let mut encoder = ComponentEncoder::default().validate(true).module(module)?;
-    // The text is parsed only for those who need it.
+    // The text is parsed only for modules that need it.
     if contains(module, PREVIEW1.as_bytes()) {
         encoder = encoder.adapter(PREVIEW1, &adapter()?)?;
     }
@@ -107,7 +107,7 @@ fn embed(module: &mut Vec<u8>, world: &str, name: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// Two roles, whose functions say nothing that anybody calls here.
+    /// Two roles, whose functions are never called here.
     const NAMED: &str = r#"(module
         (import "sagabox:plugin/logging@0.1.0" "log" (func (param i32 i32 i32)))
         (func (export "sagabox:plugin/saga-handler@0.1.0#describe") (result i32) unreachable)

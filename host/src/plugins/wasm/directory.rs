@@ -1,5 +1,5 @@
-//! A directory of plugins: each file is loaded, or refused with its reason. One
-//! bad file never keeps a good one from serving.
+//! Loads a directory of plugins: each file is loaded, or refused with its reason. A bad file never
+//! keeps a good one from serving.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -24,12 +24,12 @@ use crate::plugins::trust::{self, Pinned};
 
 /// A folder of the plugin directory, with versions that are tried beside those that serve.
 pub const CANDIDATES: &str = "candidates";
-/// Of a component's file: binary, or the text format.
+/// The extensions of a component's file: binary, or the text format.
 pub(crate) const EXTENSIONS: [&str; 2] = ["wasm", TEXT];
 const TEXT: &str = "wat";
-/// Nobody writes more by hand, and reading it takes ten times as much.
+/// Far more than a person writes by hand; reading the text takes ten times as much memory.
 const TEXT_BYTES_MAX: usize = 4 << 20;
-/// So many names are told of; a file may have any number.
+/// The most names in an error; a file may have any number.
 const NAMED_MAX: usize = 10;
 
 #[derive(Default)]
@@ -50,14 +50,14 @@ pub struct LoadedPlugin {
 }
 
 impl LoadedPlugin {
-    /// As the lock file of a directory pins it.
+    /// The entry that pins it in a lock file.
     #[must_use]
     pub fn pinned(&self, directory: &Path) -> Pinned {
         let (manifest, file) = (self.handler.manifest(), trust::name_in(directory, &self.path));
         Pinned::new(&file, manifest.name.as_str(), &manifest.version, &self.digest)
     }
 
-    /// The linear memory of the largest instance that is free, in bytes.
+    /// The linear memory of the largest free instance, in bytes.
     #[must_use]
     pub fn instance_bytes(&self) -> usize {
         self.component.instance_bytes()
@@ -69,7 +69,7 @@ impl LoadedPlugin {
         self.component.introduction()
     }
 
-    /// The same plugin as a host has it that was just started.
+    /// The same plugin in the state of a host that has just started.
     #[must_use]
     pub fn restarted(&self, instances: Instances) -> Arc<dyn Handler> {
         Arc::new(self.component.restarted(instances))
@@ -79,7 +79,7 @@ impl LoadedPlugin {
 pub struct Refused {
     pub path: PathBuf,
     pub reason: String,
-    /// What else is known, a line each.
+    /// Further lines for people.
     pub details: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl Refused {
     }
 }
 
-/// The reason, and behind it what else is known, a line each.
+/// Shows the reason, and behind it the further lines.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)?;
@@ -100,22 +100,23 @@ impl fmt::Display for Refused {
 /// Why a file cannot serve.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unfit {
-    /// May pass without a change of the file: its signature or the lock file may change.
+    /// The reason may go without a change of the file, because its signature or the lock file may
+    /// change.
     #[error("{0}")]
     Untrusted(String),
     #[error("{0}")]
     Broken(String),
-    /// It was called, to say what it is, and did not return.
+    /// The call of `describe` did not return.
     #[error("{reason}")]
     Stopped {
         reason: String,
-        /// What it wrote, and where it was.
+        /// What the plugin wrote, and where it was.
         details: Vec<String>,
     },
 }
 
 impl Unfit {
-    /// What else is known, a line each.
+    /// Further lines for people.
     #[must_use]
     pub fn details(&self) -> &[String] {
         match self {
@@ -152,7 +153,7 @@ pub fn load_directory(
 }
 
 impl Loading {
-    /// Also if another has its name: it is not to serve.
+    /// Adds a plugin even if another one has its name, because it is not to serve.
     pub fn add_apart(
         &mut self,
         path: PathBuf,
@@ -189,13 +190,13 @@ impl Loading {
     }
 }
 
-/// What lies in a directory, by names alone: nothing is opened. Hidden files are left out.
+/// The content of a directory, by names alone: no file is opened. Hidden files are left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Files that a host takes for plugins, in the order of their names.
+    /// The files that a host takes for plugins, in the order of their names.
     pub components: Vec<PathBuf>,
-    /// All others, in the order of their names: signatures, lock files, and what is not for a
-    /// host at all.
+    /// All other files, in the order of their names: signatures, lock files, and files that are not
+    /// for a host at all.
     pub others: Vec<PathBuf>,
 }
 
@@ -219,15 +220,15 @@ pub fn list(directory: &Path) -> std::io::Result<Listing> {
     Ok(listing)
 }
 
-/// Whether a host takes a file of this name for a plugin. Its name says so and not its first
-/// bytes, because a host must not open what is not meant for it (see `files::open`).
+/// Whether a host takes a file of this name for a plugin. The name decides and not the first bytes,
+/// because a host must not open files that are not meant for it (see `files::open`).
 #[must_use]
 pub fn is_component(path: &Path) -> bool {
     path.extension().is_some_and(|own| EXTENSIONS.iter().any(|extension| own == *extension))
 }
 
-/// Why none of a file's plugins is loaded, if one of their names is taken: half of
-/// a component at work would surprise its author more than none.
+/// The reason for which none of a file's plugins is loaded, if one of their names is taken: half of
+/// a component would surprise its author more than none.
 #[must_use]
 pub fn taken(plugins: &[LoadedPlugin], names: &BTreeMap<String, PathBuf>) -> Option<String> {
     let mut own = BTreeSet::new();
@@ -257,7 +258,7 @@ fn load_file(
     load((path, home), &bytes, sandbox, configurations)
 }
 
-/// Why a component's file is not read, with the limit that a person can change.
+/// The reason for which a component's file is not read, with the limit that an operator can change.
 #[must_use]
 pub fn unreadable(error: &Unreadable) -> String {
     match error {
@@ -268,7 +269,7 @@ pub fn unreadable(error: &Unreadable) -> String {
 
 /// The plugins of a file with this content. The lock file in `home` counts.
 ///
-/// What is cheap to find out is found out first: compiling takes what the file's maker likes.
+/// Cheap checks come first, because the author of a file decides how long compiling it takes.
 ///
 /// # Errors
 /// Says why it cannot serve.
@@ -283,10 +284,11 @@ pub fn load(
     load_trusted(path, bytes, digest, sandbox, configurations)
 }
 
-/// The plugins of a component that a store kept under the name of its file.
+/// The plugins of a component that a store kept, under the name of its file.
 ///
-/// It was admitted when it decided. A store can come from elsewhere since, so a signature is
-/// checked again if the settings require one. The lock file says what may serve, and this does not.
+/// The component was admitted when it decided. A store can have come from elsewhere since, so a
+/// signature is checked again if the settings require one. The lock file says which components may
+/// serve, and this one does not serve.
 ///
 /// # Errors
 /// Says why it cannot be called.
@@ -339,7 +341,7 @@ fn load_trusted(
     Ok(plugins)
 }
 
-/// Of a file in the text format.
+/// The binary form of a file in the text format.
 fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(format!("has more than {TEXT_BYTES_MAX} bytes of text; write it as binary"));
@@ -348,7 +350,7 @@ fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
     wat::parse_str(text).map_err(|error| format!("is not WebAssembly in the text format: {error}"))
 }
 
-/// What an earlier run compiled of the same file, or what is compiled now.
+/// The component from the cache, or compiled now.
 fn compiled(sandbox: &Sandbox, digest: &str, code: &[u8]) -> Result<Component, String> {
     let (engine, settings) = (&sandbox.engine, &sandbox.settings);
     let limits = &settings.compile;
@@ -359,7 +361,7 @@ fn compiled(sandbox: &Sandbox, digest: &str, code: &[u8]) -> Result<Component, S
     if let Some(known) = sandbox.cache().and_then(known) {
         return known;
     }
-    // Another process may be compiling the same.
+    // Another process may be compiling the same file.
     let claim = sandbox.cache().and_then(|cache| cache.claim(engine, digest, limits.time));
     if let Some(known) = sandbox.cache().filter(|_| claim.is_some()).and_then(known) {
         return known;
@@ -375,14 +377,14 @@ fn compiled(sandbox: &Sandbox, digest: &str, code: &[u8]) -> Result<Component, S
         }
     })?;
     let component = cache::made(engine, &code).map_err(|error| invalid(&format!("{error:#}")))?;
-    // A cache that cannot be written costs time at the next start, nothing else.
+    // A cache that cannot be written costs time at the next start, and nothing else.
     if let Some(Err(error)) = sandbox.cache().map(|cache| cache.save(engine, digest, &code)) {
         tracing::debug!(%error, %digest, "storing the compiled component failed");
     }
     Ok(component)
 }
 
-/// The pool checks sizes when a component is compiled, and knows nothing of our names.
+/// The pool checks sizes when a component is compiled, and does not know the names of our limits.
 fn invalid(error: &str) -> String {
     let text = format!("is not a valid component: {error}");
     if !text.contains("pooling allocator") {
@@ -392,7 +394,7 @@ fn invalid(error: &str) -> String {
     format!("{text} (limit {limit})")
 }
 
-/// Tells what a file is before wasmtime does, in the words of the one who put it there.
+/// Says which format a file has before wasmtime does, in words for the operator who put it there.
 fn check_format(bytes: &[u8]) -> Result<(), String> {
     // Source: the binary formats of WebAssembly (version 1, layer 0) and of the component model (13, layer 1).
     match bytes {
@@ -411,13 +413,13 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What is known before anything is compiled.
+/// Checks what is known before anything is compiled.
 fn check_surface(bytes: &[u8], sandbox: &Sandbox) -> Result<(), String> {
     let Some(surface) = surface::surface(bytes) else { return Ok(()) };
     check_sizes(&surface, &sandbox.widest_limits())?;
     let (Surface { imports, exports, .. }, strict) = (surface, sandbox.settings.strict);
     if core_module::has_world(bytes) {
-        // Its functions are named by their interface; what it imports shows when it is made a
+        // Its functions are named after their interface. Its imports are checked when it is made a
         // component.
         let plays = |interface: &str| exports.iter().any(|export| export.contains(interface));
         return match INTERFACES.iter().any(|interface| plays(interface.name)) {
@@ -455,8 +457,8 @@ fn check_sizes(surface: &Surface, limits: &Limits) -> Result<(), String> {
     }
 }
 
-/// The interfaces by which the component plays its roles, and what it imports: nothing else than
-/// it may.
+/// The interfaces with which the component plays its roles, and its imports, all of which are
+/// allowed.
 fn interfaces(
     component: &Component,
     sandbox: &Sandbox,

@@ -1,12 +1,12 @@
-//! Which extensions of WebAssembly an invalid component uses that this host does not run, in the
-//! words of the toolchains that made it.
+//! Says which extensions of WebAssembly an invalid component uses that this host does not run, in
+//! the words of the toolchains.
 //!
-//! A validator with all extensions tells: if the file is valid with them, and not without one,
-//! then it uses that one. Texts of errors are not looked at, because they change.
+//! A validator with all extensions shows it: if the file is valid with all of them, and not without
+//! one, then it uses that one. The texts of errors are not used, because they change.
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// What the host does not run, and what its users can do.
+/// The extensions that the host does not run, and what their users can do.
 const UNSUPPORTED: [(WasmFeatures, &str); 4] = [
     (
         WasmFeatures::CM_ASYNC,
@@ -30,7 +30,7 @@ const UNSUPPORTED: [(WasmFeatures, &str); 4] = [
     ),
 ];
 
-/// What of it keeps the component from being valid; empty if something else does.
+/// The extensions that make the component invalid; empty if there is another cause.
 pub(super) fn unsupported(component: &[u8]) -> Vec<&'static str> {
     let is_valid =
         |features| Validator::new_with_features(features).validate_all(component).is_ok();

@@ -1,9 +1,9 @@
-//! A folder that is this user's alone: what lies in the cache of compiled components is run as
-//! machine code, so who can write there decides what runs, whatever is signed or pinned.
+//! A folder that only this user can write to: the cache of compiled components contains machine
+//! code that is run, so a user who can write there decides what runs, whatever is signed or pinned.
 //!
-//! Owner and mode are looked at on open descriptors and not by names, and files are opened
-//! within the folder's descriptor: whoever can move names around in the folder above cannot
-//! put another in its place between the look and the use.
+//! Owner and mode are checked on open descriptors and not by names, and files are opened relative
+//! to the folder's descriptor: a user who can rename entries in the folder above cannot put another
+//! folder in its place between the check and the use.
 
 use std::ffi::CStr;
 use std::fs::{File, TryLockError};
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
-/// Written at the start of a file's name until it is whole.
+/// The prefix of a file's name until it is complete.
 const PARTIAL: &str = ".partial-";
-/// Written at the start of the name of a file that says that its holder makes an entry.
+/// The prefix of a file whose holder is making an entry.
 const CLAIM: &str = ".claim-";
-/// One of either that is older was left by a process that died.
+/// An older file with one of these prefixes was left by a process that ended.
 const PARTIAL_AGE_MAX: Duration = Duration::from_secs(3_600);
-/// When it was used last stands in the file's time, to the day.
+/// The file's time is when it was used last, to the day.
 const USE_PRECISION: Duration = Duration::from_secs(24 * 3_600);
-/// How often a process looks whether another one has made the entry that both need. Making one
+/// How often a process checks whether another one has made the entry that both need. Making one
 /// takes seconds.
 const CLAIM_POLL: Duration = Duration::from_millis(20);
 
@@ -32,7 +32,7 @@ pub(crate) struct PrivateFolder {
     folder: OwnedFd,
 }
 
-/// A file in it.
+/// A file in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub name: String,
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
     pub used_at: SystemTime,
 }
 
-/// Makes others wait that need the same entry, until it is dropped.
+/// Makes processes that need the same entry wait until it is dropped.
 pub(crate) struct Claim<'f> {
     folder: &'f PrivateFolder,
     name: String,
@@ -50,16 +50,16 @@ pub(crate) struct Claim<'f> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        // Those who wait see by its inode that the file is no longer the one to lock.
+        // Waiting processes see by its inode that this is no longer the file to lock.
         let _ = self.folder.remove(&self.name);
     }
 }
 
 impl PrivateFolder {
-    /// Makes the folder, if it is not there, and makes it its owner's alone.
+    /// Creates the folder if it does not exist, and makes it accessible to its owner alone.
     ///
     /// # Errors
-    /// If it belongs to another user, or is none.
+    /// If it belongs to another user, or is no folder.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(path)?;
@@ -78,13 +78,14 @@ impl PrivateFolder {
         Ok(Self { folder })
     }
 
-    /// None if there is none of this name, or none that is this user's alone, or a larger one.
+    /// Returns none if there is no file of this name, if it is not this user's alone, or if it is
+    /// larger.
     pub(crate) fn read(&self, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, name, flags, Mode::empty()).ok()?;
         let mut file = File::from(file);
         let metadata = file.metadata().ok()?;
-        // The folder may have been open to others when the file came into it.
+        // The folder may have been open to others when the file was written.
         let is_own = metadata.is_file()
             && metadata.uid() == rustix::process::geteuid().as_raw()
             && metadata.mode() & 0o022 == 0
@@ -96,19 +97,19 @@ impl PrivateFolder {
         io::Read::by_ref(&mut file).take(bytes_max).read_to_end(&mut bytes).ok()?;
         let used = metadata.modified().ok().and_then(|at| at.elapsed().ok());
         if used.is_some_and(|ago| ago > USE_PRECISION) {
-            // One that counts as used for longer, or not, is no harm.
+            // It does no harm if an entry counts as used for longer, or not.
             let _ = file.set_modified(SystemTime::now());
         }
         Some(bytes)
     }
 
-    /// By rename, so that another process never reads half a file.
+    /// Writes by rename, so that another process never reads an incomplete file.
     ///
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
         static WRITES: AtomicU64 = AtomicU64::new(0);
-        // Threads and processes may write the same at the same time.
+        // Threads and processes may write the same entry at the same time.
         let number = WRITES.fetch_add(1, Ordering::Relaxed);
         let partial = format!("{PARTIAL}{}-{number}-{name}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
@@ -124,7 +125,7 @@ impl PrivateFolder {
         placed
     }
 
-    /// Waits while another thread or process holds the claim on this name. None after
+    /// Waits while another thread or process holds the claim on this name. Returns none after
     /// `patience`, or where files cannot be locked: then the work is done twice.
     pub(crate) fn claim(&self, name: &str, patience: Duration) -> Option<Claim<'_>> {
         let name = format!("{CLAIM}{name}");
@@ -154,7 +155,7 @@ impl PrivateFolder {
     }
 
     /// # Errors
-    /// If it is there and stays.
+    /// If the file exists and cannot be removed.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
             Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -162,8 +163,8 @@ impl PrivateFolder {
         }
     }
 
-    /// Its files, but for claims and those that are being written. What processes that died have
-    /// left of these is removed.
+    /// The files in the folder, except claims and files that are being written. Those that ended
+    /// processes have left are removed.
     ///
     /// # Errors
     /// If it cannot be read.

@@ -1,10 +1,10 @@
-//! What a component may import, and for other imports what its author can do about them.
+//! The imports that a component may have, and for other imports what its author can do about them.
 
 use super::bindings::IMPORTS;
 use super::{output, sockets, wasi};
 
 /// Interfaces that no plugin gets, by the beginning of their name: what to do without them, and
-/// what is known to link them unasked. The first that fits counts.
+/// which tools link them unasked. The first that matches counts.
 const ADVICE: [(&str, &str); 5] = [
     (
         "wasi:http/",
@@ -63,7 +63,7 @@ fn advice(import: &str) -> String {
     }
 }
 
-/// The import as `check` shows it: those whose every call is denied are marked.
+/// The import as `check` shows it, with a mark if its every call is denied.
 #[must_use]
 pub fn shown(import: &str) -> String {
     match wasi::is_denied(import) {

@@ -1,5 +1,5 @@
-//! Plugins looked at without a host: loaded as a host loads them, and what a
-//! host does not say of them.
+//! Loads plugins without a host, in the way in which a host loads them, and reports what a host
+//! does not.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,8 +9,8 @@ use super::limits::Limits;
 use super::sandbox::{Sandbox, Settings};
 use crate::plugins::trust;
 
-/// Loads a directory of plugins, or one file as if no others lay beside it but its
-/// signature and the lock file.
+/// Loads a directory of plugins, or one file as if no other files were beside it but its signature
+/// and the lock file.
 ///
 /// `configurations` holds each plugin's section as JSON.
 ///
@@ -31,7 +31,7 @@ pub fn load_path(
 }
 
 impl Sandbox {
-    /// What a plugin of this name may use.
+    /// The limits of a plugin of this name.
     #[must_use]
     pub fn limits(&self, plugin: &str) -> Limits {
         self.limits_of(plugin)
@@ -39,8 +39,8 @@ impl Sandbox {
 }
 
 impl Settings {
-    /// The same, but that every call gets an instance of its own: what a plugin keeps
-    /// in a global from call to call shows in the difference.
+    /// The same, but every call gets a fresh instance: a difference shows that a plugin keeps
+    /// something in a global from call to call.
     #[must_use]
     pub fn with_fresh_instances(mut self) -> Self {
         self.limits.calls_per_instance = 1;

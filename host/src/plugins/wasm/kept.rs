@@ -1,5 +1,6 @@
 //! Where compiled components are kept: a host has a folder beside its plugins, and commands share
-//! one in the user's cache. `SAGABOX_CACHE` names another folder for both, or switches it off.
+//! one in the user's cache. `SAGABOX_CACHE` names another folder for both, or switches the cache
+//! off.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,11 +10,11 @@ use tempfile::TempDir;
 use super::cache::Cache;
 use crate::io::user_cache;
 
-/// A folder, or `off`.
+/// Its value is a folder, or `off`.
 pub const VARIABLE: &str = "SAGABOX_CACHE";
 const OFF: &str = "off";
-/// The folder in a named or usual one. Its mode becomes that of a private folder, and a folder
-/// that a user names may have other files.
+/// The subfolder of the named or usual folder. It becomes private, and a folder that a user names
+/// may contain other files.
 const FOLDER: &str = "components";
 /// The plugins of a host, with their candidates and some earlier versions.
 const HOST_BYTES_MAX: u64 = 1 << 30;
@@ -27,12 +28,12 @@ pub struct CacheSettings {
     pub folder: Option<PathBuf>,
     pub bytes_max: u64,
     /// Whether a component that exceeded the limits of compiling is refused without another
-    /// attempt. A host that starts again must not spend the whole limit each time. A command
-    /// tries again, because its user may just have made room on the machine.
+    /// attempt. A host that starts again must not spend the whole limit each time. A command tries
+    /// again, because its user may have freed memory on the machine.
     pub keeps_refusals: bool,
 }
 
-/// What a cache has.
+/// The content of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheContent {
     pub components: usize,
@@ -40,25 +41,25 @@ pub struct CacheContent {
 }
 
 impl CacheSettings {
-    /// Those of a host whose folder is `usual` unless the environment names another one.
+    /// The settings of a host, whose folder is `usual` unless the environment names another one.
     #[must_use]
     pub fn of_host(usual: PathBuf) -> Self {
         let folder = chosen(Some(usual.clone()));
-        // Where commands keep theirs, a host must not remove them.
+        // A host must not remove the entries of commands.
         let is_own = folder.as_ref() == Some(&usual);
         let bytes_max = if is_own { HOST_BYTES_MAX } else { USER_BYTES_MAX };
         Self { folder, bytes_max, keeps_refusals: true }
     }
 
-    /// Those of commands.
+    /// The settings of commands.
     #[must_use]
     pub fn of_user() -> Self {
         let folder = chosen(user_cache::folder(FOLDER));
         Self { folder, bytes_max: USER_BYTES_MAX, keeps_refusals: false }
     }
 
-    /// The same if its folder can be used, else with a folder that is removed with the second
-    /// value: for a command that loads a component more than once.
+    /// The same if its folder can be used; otherwise with a temporary folder that is removed with
+    /// the second value. For a command that loads a component more than once.
     ///
     /// # Errors
     /// If a temporary folder is needed and cannot be made.
@@ -73,7 +74,7 @@ impl CacheSettings {
         Ok((Self { folder, ..Self::of_user() }, Some(temporary)))
     }
 
-    /// What is in the folder; none if it does not exist yet.
+    /// The content of the folder; none if it does not exist yet.
     ///
     /// # Errors
     /// If it cannot be used.
@@ -86,7 +87,7 @@ impl CacheSettings {
     }
 }
 
-/// The folder that the environment names, or else the usual one.
+/// The folder that the environment names, or otherwise the usual one.
 fn chosen(usual: Option<PathBuf>) -> Option<PathBuf> {
     match user_cache::variable_path(VARIABLE) {
         Some(path) if path.as_os_str() == OFF => None,

@@ -1,18 +1,18 @@
-//! What a call may use, and what a reply may hold: each limit is declared once, here.
+//! The limits of a call and of its reply: each limit is declared once, here.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Hands the limits of a call to a macro, after what else that takes: the key in the
-/// configuration, how its value is written there, the field and its default, what happens when a
-/// call breaks it, and the test in `tests/tests/sandbox.rs`.
+/// Passes the limits of a call to a macro, after the macro's other input: the key in the
+/// configuration, the type of its value there, the field and its default, what happens when a call
+/// breaks it, and the test in `tests/tests/sandbox.rs`.
 ///
-/// [`Limits`] is made of it, the sections of the configuration, and the rows of the table in
-/// CONFIGURATION.md. The defaults are generous against what real decisions need (kilobytes,
-/// milliseconds), and small against a machine: a thousand keys that reach them at once hurt no
-/// other key.
+/// [`Limits`], the sections of the configuration, and the rows of the table in CONFIGURATION.md
+/// follow from it. The defaults are generous against what real decisions need (kilobytes,
+/// milliseconds), and small against a machine: a thousand keys that reach them at once do not
+/// affect other keys.
 macro_rules! call_limits {
     ($then:ident! { $($first:tt)* }) => {
         $then! {
@@ -53,7 +53,7 @@ macro_rules! call_limits {
                 /// Bytes that a call logs; more are dropped.
                 log_bytes: usize, log_bytes = 64 << 10,
                     "the rest is dropped, and counted in one line", "a_flood_of_log_bytes_is_cut";
-                /// An instance is replaced after so many calls, so that a leak in a plugin stays
+                /// An instance is replaced after this many calls, so that a leak in a plugin stays
                 /// small.
                 calls_per_instance: NonZeroU32, calls_per_instance = 10_000,
                     "a fresh instance takes its place", "an_instance_is_replaced_after_its_calls";
@@ -95,17 +95,17 @@ macro_rules! declare {
     };
 }
 
-/// How a limit is written in a configuration, and what it is then.
+/// How a limit is written in a configuration, and the value that this stands for.
 pub trait Said: Copy {
     type Limit: Copy;
 
     fn limit(self) -> Self::Limit;
 
-    /// As it is written.
+    /// The number in its written form.
     fn number(limit: Self::Limit) -> u64;
 }
 
-/// A time that is written in milliseconds, and is more than none.
+/// A time that is written in milliseconds, and is not zero.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Millis(NonZeroU64);
@@ -160,28 +160,29 @@ impl Said for NonZeroU32 {
 
 call_limits!(declare! {});
 
-/// Of a component's file: twice the largest that any language's tools were seen to make.
+/// The most bytes of a component's file: twice the largest that any language's tools were seen to
+/// make.
 pub const COMPONENT_BYTES: usize = 64 << 20;
-/// Stack of a call. One for all plugins: it is compiled into the engine.
+/// The stack of a call. It is the same for all plugins, because it is compiled into the engine.
 pub const STACK_BYTES: usize = 512 << 10;
-/// The threads that make calls have 2 MiB, which the host's own frames share.
+/// The threads that make calls have 2 MiB, of which the host's own frames need a part.
 pub const STACK_BYTES_MAX: usize = 1 << 20;
-/// What 32 bits can address.
+/// The bytes that 32 bits can address.
 pub const MEMORY_BYTES_MAX: usize = 4 << 30;
 
-/// Parts of which an instance may be made. Python's 30 linked libraries are the
-/// most that was seen in a real component.
+/// The most core instances of a component. The 30 linked libraries of Python are the most that was
+/// seen in a real component.
 pub(super) const CORE_INSTANCES: u32 = 100;
 pub(super) const MEMORIES: u32 = 20;
 pub(super) const TABLES: u32 = 20;
 
-/// Room on the way out of the guest for what is too much by a little: its
-/// failure then names the number that is over its limit, not the bytes.
+/// Room for a reply that exceeds a limit by a little: its failure then names the number that is
+/// over its limit, not the bytes.
 const ITEM_BYTES: usize = 512;
 
 impl Limits {
-    /// The wider of both in everything that an instance can use. A plugin's name,
-    /// and so its limits, are known only once it could describe itself.
+    /// The higher value of both for everything that an instance can use. A plugin's limits are
+    /// known only after it has described itself.
     pub(super) fn widest(&self, other: &Self) -> Self {
         Self {
             call_time: self.call_time.max(other.call_time),
@@ -192,8 +193,8 @@ impl Limits {
         }
     }
 
-    /// How many bytes the host copies out of the guest in one call, before it can
-    /// look at what they are.
+    /// The bytes that the host copies out of the guest in one call, before it can check what they
+    /// are.
     pub(super) fn copied_bytes(&self) -> usize {
         let items = self.messages + self.timers + self.keys + self.questions;
         self.decision_bytes.saturating_add(items.saturating_mul(ITEM_BYTES))
@@ -213,7 +214,7 @@ mod tests {
         }
     }
 
-    /// The page has further rows, of what is no key of a plugin's section.
+    /// The page has further rows, about settings that are not in a plugin's section.
     #[test]
     fn the_page_of_settings_has_the_row_of_each_limit() {
         let page = include_str!("../../../../CONFIGURATION.md");

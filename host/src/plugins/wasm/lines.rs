@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use crate::io::locks::lock;
 use crate::io::times::{Time, rfc3339};
 
-/// Of one plugin: some screens.
+/// The most lines of one plugin: some screens.
 const LINES_MAX: usize = 500;
-/// Of one plugin's lines together. Both bounds are chosen, not measured.
+/// The most bytes of one plugin's lines. Both bounds are chosen, not measured.
 const BYTES_MAX: usize = 256 << 10;
 
 /// A line of a plugin's log.
@@ -29,7 +29,7 @@ pub struct Line {
     /// `error`, `warn`, `info`, `debug` or `trace`.
     #[schema(value_type = String)]
     pub level: &'static str,
-    /// That of the call; none while the plugin started or migrated a state.
+    /// The key of the call; none while the plugin starts or migrates a state.
     pub key: Option<String>,
     /// The id of the call's event.
     pub event: Option<String>,
@@ -43,12 +43,12 @@ struct Lines {
     written: u64,
 }
 
-/// The lines of all plugins, by name. It is cheap to clone, and all clones are one.
+/// The lines of all plugins, by name. It is cheap to clone, and all clones share their lines.
 #[derive(Clone, Default)]
 pub struct RecentLines(Arc<Mutex<BTreeMap<String, Lines>>>);
 
 impl RecentLines {
-    /// `number` and `at` of the line are set here.
+    /// Sets the `number` and `at` of the line.
     pub(super) fn add(&self, plugin: &str, line: Line) {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at = Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));

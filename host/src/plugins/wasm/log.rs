@@ -1,4 +1,4 @@
-//! What a plugin logs, under its name and within its limits.
+//! The log lines of a plugin, under its name and within its limits.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use tracing::field::display;
 
 use super::lines::{Line, RecentLines};
 
-/// The target of what plugins write, which tells it from what the host writes.
+/// The target of plugins' log lines, which distinguishes them from the host's.
 pub const TARGET: &str = "plugin";
 
-/// What becomes part of a failure's reason.
+/// The most bytes of lines in a failure's reason.
 const LAST_BYTES_MAX: usize = 500;
 /// How runtimes begin what they write when a program cannot go on. The long trace behind it must not
 /// push it out of the reason.
 const LAST_WORDS: [&str; 3] = ["fatal error: ", "panic: ", "runtime: out of memory"];
 
-/// What a call is about: each of its lines says so.
+/// What a call is about. Each of its lines has these fields.
 pub(super) struct About {
     pub(super) key: Key,
     pub(super) event: Arc<Event>,
 }
 
-/// Of one call. Lines over the limits are dropped, and that is said once.
+/// The log of one call. Lines over the limits are dropped, and one line says so.
 pub(super) struct CallLog {
     plugin: String,
-    /// None while the plugin starts, and where it migrates a state.
+    /// None while the plugin starts, and while it migrates a state.
     about: Option<About>,
     lines_max: usize,
     bytes_max: usize,
@@ -39,7 +39,7 @@ pub(super) struct CallLog {
     kept_bytes_max: usize,
     /// The last words of a program have begun: what is kept stays.
     ends: bool,
-    /// Where people find the newest lines; none for a plugin that has no name yet.
+    /// Where people find the newest lines; none for a plugin whose name is not known yet.
     recent: Option<RecentLines>,
 }
 
@@ -60,7 +60,7 @@ impl CallLog {
         }
     }
 
-    /// The same, but that all lines of a call are kept and not only the last.
+    /// The same, but it keeps all lines of a call and not only the last ones.
     pub(crate) fn that_keeps_all(mut self) -> Self {
         self.kept_bytes_max = usize::MAX;
         self
@@ -76,7 +76,7 @@ impl CallLog {
         self.ends = false;
     }
 
-    /// What the call wrote last, in its order.
+    /// The last lines of the call, in order.
     pub(crate) fn said(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.kept.lines().filter_map(|line| Some(line.split_once(' ')?.1))
     }
@@ -141,8 +141,8 @@ impl CallLog {
         self.kept.drain(..end.map_or(self.kept.len(), |end| last + end + 1));
     }
 
-    /// A text of several lines is so many lines of the log: a plugin writes none that
-    /// look as if they were another's.
+    /// A text of several lines becomes several log lines, so that a plugin cannot write a line that
+    /// looks like another's.
     pub(crate) fn write(&mut self, level: tracing::Level, text: &str) {
         for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {
             match self.admit(line) {
@@ -155,7 +155,7 @@ impl CallLog {
         }
     }
 
-    /// As much of the line as the limits leave.
+    /// The part of the line that the limits admit.
     fn admit<'l>(&mut self, line: &'l str) -> Option<&'l str> {
         let room = self.bytes_max.saturating_sub(self.bytes);
         if self.lines == self.lines_max || room == 0 {
@@ -163,12 +163,12 @@ impl CallLog {
         }
         let line = &line[..line.floor_char_boundary(room)];
         self.lines += 1;
-        // A cut line takes what is left, also where no character fits any more.
+        // A cut line uses up the rest of the limit, also if no character fits any more.
         self.bytes += line.len().max(1);
         Some(line)
     }
 
-    /// The next call may log as much again.
+    /// Resets the limits for the next call.
     pub(crate) fn end_call(&mut self) {
         if self.dropped > 0 {
             let (lines, bytes) = (self.lines_max, self.bytes_max);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_of_a_call_are_told_with_its_failure() {
+    fn the_last_lines_of_a_call_are_reported_with_its_failure() {
         let mut log = CallLog::new("p", 100, 10_000);
         log.write(tracing::Level::INFO, &"x".repeat(400));
         log.write(tracing::Level::INFO, "one\ntwo");

@@ -1,4 +1,4 @@
-//! Pure: what a manifest must keep to.
+//! Pure: the rules for a manifest.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::pure::pointer;
 
-/// What every language carries exactly.
+/// The largest integer that every language represents exactly.
 pub(super) const MILLIS_MAX: u64 = (1 << 53) - 1;
 const HOLD_MAX: Duration = Duration::from_millis(MILLIS_MAX);
 

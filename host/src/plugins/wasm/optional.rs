@@ -1,5 +1,5 @@
-//! Pure: what the optional part of a manifest must keep to. Every mistake is found when the
-//! plugin is loaded, so that whatever uses the part later can rely on it.
+//! Pure: the rules for the optional part of a manifest. Every mistake is found when the plugin is
+//! loaded, so that all later users of that part can rely on it.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,17 @@ use sagabox_engine::pure::pointer;
 
 use crate::io::json_schema::JsonSchema;
 
-/// All schemas of a plugin together. The schema of a message has some KB. The host keeps the schemas
-/// of all versions that it serves or tries, shows them in its list of plugins, and may compile them
-/// (`[ingest] validate`), which takes several times their size. The number was not measured.
+/// The most bytes of all schemas of a plugin together. The schema of a message has some KB. The
+/// host keeps the schemas of all versions that it serves or tries, shows them in its list of
+/// plugins, and may compile them (`[ingest] validate`), which takes several times their size. The
+/// number was not measured.
 const SCHEMAS_BYTES_MAX: usize = 1 << 20;
 const FIELDS_MAX: usize = 32;
 const FIELD_CHARACTERS_MAX: usize = 64;
 const POINTER_BYTES_MAX: usize = 512;
 const SUMMARY_BYTES_MAX: usize = 512;
 
-/// Looks at the text of all schemas before it is parsed.
+/// Checks the size of all schemas before they are parsed.
 ///
 /// # Errors
 /// If they are too large.

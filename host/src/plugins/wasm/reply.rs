@@ -1,4 +1,4 @@
-//! Pure: whether a reply keeps to the manifest and the limits (guarantees 6 and 10).
+//! Pure: checks a reply against the manifest and the limits (guarantees 6 and 10).
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use sagabox_engine::seams::handler::Reply;
 use super::limits::Limits;
 use super::manifest::MILLIS_MAX;
 
-/// As of the attributes of events that come in.
+/// The same limit as for the attributes of incoming events.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
 const EXTENSIONS_MAX: usize = 64;
 const HAS: &str = "the decision has";
@@ -72,7 +72,7 @@ fn check_decision(
     })
 }
 
-/// The handler gets the date again, in languages whose only number is a double.
+/// The handler gets the date back, also in languages whose only number is a double.
 fn check_due(due: Due, now: Timestamp) -> Result<(), String> {
     match due {
         Due::At(Timestamp(at)) if at > MILLIS_MAX => {
@@ -93,7 +93,7 @@ fn at_most(count: usize, limit: usize, has: &str, what: &str, name: &str) -> Res
     Err(format!("{has} {count} {what}; at most {limit} are accepted (limit {name})"))
 }
 
-/// Everything but the state, as it is kept.
+/// The size of everything but the state, in the form in which it is kept.
 fn size(decision: &Decision) -> usize {
     let messages = decision.messages.iter().map(|message| {
         let extensions = message.extensions.iter().map(|(name, value)| name.len() + value.len());
@@ -157,7 +157,8 @@ fn known(names: &BTreeSet<String>) -> String {
     format!("({})", names.join(", "))
 }
 
-/// What CloudEvents 1.0 demands, before the message leaves: no sink takes it otherwise.
+/// The requirements of CloudEvents 1.0, checked before the message leaves: no sink would take it
+/// otherwise.
 fn check_message(message: &Outgoing) -> Result<(), String> {
     if let Some(subject) = &message.subject {
         bounded("its subject", subject, ATTRIBUTE_BYTES_MAX)?;

@@ -1,4 +1,4 @@
-//! The engine that keeps the limits of a call.
+//! The engine that enforces the limits of a call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,29 +21,29 @@ use super::lines::RecentLines;
 use super::used::{LimitUse, UsedByPlugin};
 use crate::plugins::trust::Policy;
 
-/// How often the epoch moves: the precision of the time limit.
+/// How often the epoch advances: the precision of the time limit.
 const TICK: Duration = Duration::from_millis(10);
-/// Core instances and tables of all components together. They cost address space
-/// alone; a component has about four of each.
+/// Core instances and tables of all components together. They cost address space alone; a component
+/// has about four of each.
 const POOL_PARTS: u32 = 4_000;
-/// What a slot keeps of a used memory: giving it back and taking it again is most
-/// of what a fresh instance costs.
+/// The bytes that a slot keeps of a used memory: returning and taking memory is most of the cost of
+/// a fresh instance.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
 /// How plugins are run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Of every plugin that `plugins` does not name.
+    /// The limits of every plugin that `plugins` does not name.
     pub limits: Limits,
     pub plugins: BTreeMap<String, Limits>,
     pub stack_bytes: usize,
     /// A larger file is refused before it is read.
     pub component_bytes: usize,
-    /// What compiling one may take.
+    /// The limits for compiling one file.
     pub compile: CompileLimits,
     /// Refuses components that import more than the interface of Sagabox.
     pub strict: bool,
-    /// Who may have made a component, and which are wanted.
+    /// The signatures and the lock file that components need.
     pub trust: Policy,
     pub cache: CacheSettings,
 }
@@ -68,7 +68,7 @@ impl Default for Settings {
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) settings: Arc<Settings>,
-    /// Opened when something is compiled first; none if it is not to be used.
+    /// Opened when something is compiled first; none if it is switched off.
     cache: Arc<OnceLock<Option<Cache>>>,
     pub(super) lines: RecentLines,
     pub(super) used: UsedByPlugin,
@@ -76,7 +76,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// # Errors
-    /// If the machine does not give what the engine needs.
+    /// If the machine does not provide what the engine needs.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let settings = Arc::new(settings);
         let engine = engine(&settings)?;
@@ -105,13 +105,13 @@ impl Sandbox {
         self.used.against(plugin, &self.limits_of(plugin))
     }
 
-    /// What the host puts up with of a component's file.
+    /// The limits for a component's file.
     #[must_use]
     pub fn component_bytes(&self) -> usize {
         self.settings.component_bytes
     }
 
-    /// Whether the lock file in `home` has this digest, if one is asked for.
+    /// Checks that the lock file in `home` has this digest, if the settings require one.
     ///
     /// # Errors
     /// Says why the file is not pinned.
@@ -140,7 +140,7 @@ impl Sandbox {
         self.settings.plugins.get(plugin).unwrap_or(&self.settings.limits).clone()
     }
 
-    /// For a component that has not said yet which plugin it is.
+    /// The limits for a component whose plugin is not known yet.
     pub(super) fn widest_limits(&self) -> Limits {
         widest(&self.settings)
     }
@@ -166,44 +166,44 @@ fn engine(settings: &Settings) -> anyhow::Result<Engine> {
         .pagemap_scan(Enabled::Auto);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     let engine = Engine::new(&config).or_else(|_| {
-        // Small machines and containers may not reserve the pool's address space.
+        // Small machines and containers may not allow the pool to reserve its address space.
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         Engine::new(&config)
     });
     engine.map_err(anyhow::Error::from).context("cannot start the wasm engine")
 }
 
-/// All that compiled code depends on. The pool is none of it.
+/// The settings on which compiled code depends. The pool is not one of them.
 fn config(stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
         .max_wasm_stack(stack_bytes)
-        // The same call gives the same answer on every machine: these two are
-        // where WebAssembly leaves a choice to the processor.
+        // The same call gives the same answer on every machine: in these two places WebAssembly
+        // leaves a choice to the processor.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true);
     config
 }
 
-/// An engine that compiles for those that run, and runs nothing itself.
+/// An engine that compiles for the engines that run, and runs nothing itself.
 pub(super) fn compiling(stack_bytes: usize) -> anyhow::Result<Engine> {
     let engine = Engine::new(&config(stack_bytes));
     engine.map_err(anyhow::Error::from).context("cannot start the wasm engine")
 }
 
-/// Epochs until a call is over its time, rounded up.
+/// The number of epochs until a call exceeds its time, rounded up.
 pub(super) fn deadline(limits: &Limits) -> u64 {
     let ticks = limits.call_time.as_millis().div_ceil(TICK.as_millis());
     u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// Counts what an instance takes, over all of its memories and tables.
+/// Counts the memory and table elements of an instance, over all of its memories and tables.
 pub(super) struct Usage {
     limits: Limits,
     pub(super) memory_bytes: usize,
     pub(super) table_elements: usize,
-    /// The limit that the call under way broke first.
+    /// The limit that the call in progress broke first.
     broken: Option<String>,
 }
 
@@ -216,7 +216,7 @@ impl Usage {
         self.memory_bytes
     }
 
-    /// What an earlier call broke, and survived, is no reason for a later failure.
+    /// A limit that an earlier call broke, and survived, is not the reason of a later failure.
     pub(super) fn begin_call(&mut self) {
         self.broken = None;
     }
@@ -274,13 +274,13 @@ impl ResourceLimiter for Usage {
     }
 }
 
-/// Functions that are told of where a trap came from; the innermost are the first.
+/// The most functions in a backtrace; the innermost come first.
 const FRAMES_MAX: usize = 20;
 
-/// Where the plugin was when its call was stopped, if that is known: the names of functions.
+/// The names of the functions in which the plugin was when its call was stopped, if they are known.
 pub(super) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    // Only its text has names as people write them.
+    // Only its text has the names in a readable form.
     let text = backtrace.to_string();
     let places = text.lines().filter_map(|line| line.split_once('!'));
     places.map(|(_, name)| name.to_owned()).take(FRAMES_MAX).collect()
@@ -291,7 +291,7 @@ pub(super) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
 #[error("{0}")]
 pub(super) struct Stopped(pub String);
 
-/// wasmtime names no type for it.
+/// wasmtime has no type for this error.
 const COPIED_TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// The component model forbids it, and its trap names neither the place nor the way out.
@@ -300,8 +300,8 @@ const LEFT_IN_REALLOC: &str = "it called the host while the host allocated the a
     read the clock. Switch it off, and run it at the end of each call; in Go `debug.SetGCPercent(-1)` \
     and `runtime.GC()`, as the SDK for Go does";
 
-/// A call that did not return, in words. Trying again would give the same:
-/// permanent, unless it was the host that lacked something.
+/// The failure of a call that did not return. It is permanent, because a retry would give the same
+/// result, unless the host lacked a resource.
 pub(super) fn failure(error: &wasmtime::Error, sandbox: &Sandbox, usage: &Usage) -> Failure {
     if let Some(error) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Failure::Transient(format!("the host has no room for another instance: {error}"));

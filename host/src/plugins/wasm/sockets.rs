@@ -1,10 +1,10 @@
-//! `wasi:sockets` without a network. Runtimes link it whether a program uses it or not, as
+//! `wasi:sockets` without a network. Some runtimes link it although their programs do not use it;
 //! Python's does. So a component may import it, and every request is denied:
 //!
 //! - a function that can return an error code returns `access-denied`;
-//! - no socket and no other resource of these interfaces ever exists, but for the handle of the
+//! - no socket and no other resource of these interfaces ever exists, except the handle of the
 //!   network itself, which gives access to nothing;
-//! - what can only be called on such a resource ends the call.
+//! - a function that needs such a resource ends the call.
 
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{LinkerInstance, Resource, ResourceType, Val};
@@ -13,7 +13,7 @@ use wasmtime::{Engine, StoreContextMut};
 use super::call_state::CallState;
 use super::wasi::stopped;
 
-/// The whole list, without versions.
+/// All these interfaces, without versions.
 pub(super) const INTERFACES: [&str; 7] = [
     "wasi:sockets/instance-network",
     "wasi:sockets/ip-name-lookup",
@@ -24,7 +24,7 @@ pub(super) const INTERFACES: [&str; 7] = [
     "wasi:sockets/udp-create-socket",
 ];
 
-/// The resources that these interfaces define themselves, and do not use from others.
+/// The resources that these interfaces define themselves.
 const RESOURCES: [(&str, &str); 6] = [
     ("network", "wasi:sockets/network"),
     ("tcp-socket", "wasi:sockets/tcp"),
@@ -38,7 +38,7 @@ const DENIED: &str = "access-denied";
 
 /// The only resource of which there is a handle.
 struct Network;
-/// A resource that is never made.
+/// A resource that is never created.
 struct Never;
 
 /// Whether the import, a name without its version, is one of these interfaces.
@@ -46,7 +46,7 @@ pub(super) fn is_denied(name: &str) -> bool {
     INTERFACES.contains(&name)
 }
 
-/// Defines what the component imports of an interface.
+/// Defines the part of an interface that the component imports.
 pub(super) fn define(
     interface: &mut LinkerInstance<'_, CallState>,
     name: &str,
@@ -70,7 +70,7 @@ pub(super) fn define(
             })?;
         } else if can_be_denied(&function_type) {
             interface.func_new(function, |mut store, _, parameters, results| {
-                // What was lent for the call is given back.
+                // Drops what was lent for the call.
                 for parameter in parameters {
                     if let Val::Resource(resource) = parameter {
                         resource.resource_drop(&mut store)?;

@@ -1,7 +1,8 @@
-//! What a file says of itself before it is compiled: its imports and exports by their names,
-//! and what its memories and tables take at their start. Looking takes milliseconds for any file; compiling one takes what its maker likes.
+//! What can be read from a file before it is compiled: the names of its imports and exports, and
+//! the initial sizes of its memories and tables. Reading takes milliseconds for any file; compiling
+//! may take as long as the author of the file likes.
 //!
-//! What is found here only refuses. A file that passes is checked again by its types.
+//! These checks only refuse. A file that passes is checked again by its types.
 
 use wasmparser::{Chunk, MemoryType, Parser, Payload};
 
@@ -10,22 +11,23 @@ const PAGE_BYTES_LOG2: u32 = 16;
 /// What is known of a file without its code.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Surface {
-    /// Names of what is imported from the host.
+    /// Names of the imports from the host.
     pub imports: Vec<String>,
-    /// Names of what is exported to the host.
+    /// Names of the exports to the host.
     pub exports: Vec<String>,
-    /// What the largest memory has at its start, of all modules in it.
+    /// The initial size of the largest memory, of all modules in it.
     pub memory_bytes: u64,
-    /// What the largest table has at its start.
+    /// The initial size of the largest table.
     pub table_elements: u64,
-    /// Of the module that has most.
+    /// The number of tables in the module that has most.
     pub tables: usize,
 }
 
-/// Of a component or a core module. None if it is not understood: then the compiler says why.
+/// The surface of a component or a core module. None if it is not understood: then the compiler
+/// says why.
 pub(crate) fn surface(mut bytes: &[u8]) -> Option<Surface> {
     let mut parser = Parser::new(0);
-    // Those around what is looked at.
+    // The parsers of the outer parts.
     let mut around: Vec<Parser> = Vec::new();
     let mut surface = Surface::default();
     loop {
@@ -52,7 +54,7 @@ pub(crate) fn surface(mut bytes: &[u8]) -> Option<Surface> {
 }
 
 impl Surface {
-    /// Only what is outermost is between the file and the host.
+    /// Only the imports and exports of the outermost part are between the file and the host.
     fn note(&mut self, payload: Payload<'_>, is_outermost: bool) -> Option<()> {
         match payload {
             Payload::ComponentImportSection(imports) if is_outermost => {

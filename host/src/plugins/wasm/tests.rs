@@ -1,4 +1,4 @@
-//! The adapter against components made of text: small enough to see what each does.
+//! Tests the adapter with components made of text, small enough to read.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ mod sockets;
 
 const NOW: u64 = 1_700_000_000_123;
 
-/// As much of WASI as the tests import.
+/// The part of WASI that the tests import.
 const WASI: &str = "
     package wasi:clocks@0.2.3 {
         interface wall-clock {
@@ -87,7 +87,7 @@ const WASI: &str = "
 /// send one command, with the 64 bytes at 1,000 as its data.
 struct Guest<'t> {
     roles: &'t [(&'t str, &'t str)],
-    /// Of WASI, what the world has, and the core imports.
+    /// The interfaces of WASI, those of the world, and the core imports.
     interfaces: &'t [&'t str],
     imports: &'t str,
     handle: &'t str,
@@ -112,7 +112,7 @@ impl Guest<'_> {
         self.module_that_first("")
     }
 
-    /// The same, but that it does this when it is asked to describe itself.
+    /// The same, but it does this first when it is asked to describe itself.
     fn module_that_first(&self, does: &str) -> Vec<u8> {
         self.module_with(does, "", [0; 10])
     }
@@ -269,7 +269,7 @@ fn clocks_and_randomness_are_the_calls() {
     let random = &first[4..8];
     assert!(random.iter().all(|number| *number != 0) && random[0] != random[1], "{random:?}");
     assert_ne!(sent(&*handler, 2)[4..8], *random, "another seed, another stream");
-    // Used by now; and a fresh one.
+    // It is used by now. Then a fresh one.
     assert_eq!(sent(&*handler, 1), first);
     assert_eq!(sent(&*CLOCKS_AND_RANDOMNESS.handler(), 1), first);
 }
@@ -391,7 +391,7 @@ fn a_host_without_room_for_an_instance_lets_the_call_be_tried_again() {
         }
         taken.push(store);
     }
-    // A machine that cannot reserve a pool has no such end.
+    // On a machine that cannot reserve a pool this does not happen.
     if taken.len() < INSTANCES {
         let failure = handler.handle(&call(0)).unwrap_err();
         assert!(
@@ -435,7 +435,7 @@ fn a_core_module_of_preview_1_is_a_plugin() {
             (i32.store (i32.const 1204) (i32.const 5))
             (drop (call $write (i32.const 1) (i32.const 1200) (i32.const 1) (i32.const 1032)))",
     };
-    // As the file that a compiler wrote, without any further tool.
+    // The file that a compiler wrote, without any further tool.
     let handler = only(load(&[("old.wasm", guest.module())], Settings::default()));
     let first = sent(&*handler, 7);
     assert_eq!((first[0], first[3], first[4]), (NOW * 1_000_000, 0, 5));

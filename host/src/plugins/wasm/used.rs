@@ -1,4 +1,4 @@
-//! How much of its limits a plugin has used at most, since the host started.
+//! The most of each limit that a plugin has used since the host started.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +39,7 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// A call has ended, whatever its result.
+    /// Notes that a call has ended, with any result.
     pub(super) fn call(&self, time: Duration, memory_bytes: usize, table_elements: usize) {
         raise(&self.call_time_ms, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         raise(&self.memory_bytes, memory_bytes as u64);
@@ -84,7 +84,7 @@ fn raise(most: &AtomicU64, used: u64) {
     }
 }
 
-/// Of all plugins, by name: their versions and candidates together.
+/// The use of all plugins, by name: of their versions and candidates together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UsedByPlugin(Arc<Mutex<BTreeMap<String, Arc<Used>>>>);
 

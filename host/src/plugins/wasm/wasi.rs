@@ -1,16 +1,16 @@
-//! WASI 0.2 from the call alone. Authors expect `print`, the date and randomness to
-//! work; here they do, and still the same call gives the same answer on any machine,
-//! in any year, on a used instance and on a fresh one (guarantee 10):
+//! WASI 0.2, answered from the call alone. Authors expect `print`, the date and randomness to work;
+//! here they do, and still the same call gives the same answer on any machine, in any year, on a
+//! used instance and on a fresh one (guarantee 10):
 //!
-//! - clocks tell the call's `now`, and a wait is over at once, by moving the
-//!   monotonic clock to its end;
+//! - clocks show the call's `now`, and a wait ends at once by moving the monotonic clock to its
+//!   end;
 //! - randomness is a fixed stream from the call's seed;
-//! - standard output and error are the plugin's log, standard input is at its end;
+//! - standard output and error are the plugin's log, and standard input is empty;
 //! - arguments, environment and directories are empty;
 //! - `exit` ends the call as a failure.
 //!
-//! Sockets can be imported, and every request is denied: see `sockets`. Everything else, such as
-//! HTTP, is no part of the list, and refuses the component.
+//! Sockets can be imported, and every request is denied (`sockets.rs`). Everything else, such as
+//! HTTP, is not in the list, and the host refuses the component.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::ComponentItem;
@@ -25,21 +25,21 @@ use super::output::{self, OpenLines, Output};
 use super::sandbox::Stopped;
 use super::sockets;
 
-/// What instances see while they start, describe themselves or migrate: all of them
-/// the same, 2000-01-01T00:00:00Z. Not zero, which Go takes for a broken clock.
+/// The time that instances see while they start, describe themselves or migrate: always
+/// 2000-01-01T00:00:00Z. Not zero, which Go takes for a broken clock.
 pub(super) const STARTING_NOW: u64 = 946_684_800_000;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
-/// Waits that a guest may have at once. Runtimes have a handful.
+/// The most pollables of a guest at once. Runtimes have a handful.
 const POLLABLES_MAX: usize = 1_000;
-/// How much a guest may write to a stream at once. It writes the rest in the next step.
+/// The most bytes that a guest may write to a stream at once. It writes the rest in the next step.
 const WRITE_BYTES_MAX: u64 = 64 << 10;
-/// Randomness that one request may ask for. Seeds and ids take some dozens of bytes.
+/// The most random bytes of one request. Seeds and ids take some dozens of bytes.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 type Define = fn(&mut LinkerInstance<'_, CallState>) -> wasmtime::Result<()>;
 
-/// The whole list, without versions: all of 0.2 are compatible.
+/// All these interfaces, without versions: all of 0.2 are compatible.
 const INTERFACES: [(&str, Define); 20] = [
     ("wasi:cli/environment", environment),
     ("wasi:cli/exit", exit),
@@ -89,8 +89,8 @@ fn compatible(import: &str) -> Option<&str> {
     is_compatible.then_some(name)
 }
 
-/// Defines what the component imports of the list. What it imports else stays
-/// undefined, and keeps it from being instantiated.
+/// Defines the imports of the component that are in the list. All others stay undefined, and the
+/// component cannot be instantiated.
 pub(super) fn link(linker: &mut Linker<CallState>, component: &Component) -> wasmtime::Result<()> {
     let engine = component.engine().clone();
     for (import, item) in component.component_type().imports(&engine) {
@@ -122,10 +122,10 @@ pub(super) fn stopped(reason: &str) -> wasmtime::Error {
     wasmtime::Error::new(Stopped(reason.to_owned()))
 }
 
-/// The world of one instance.
+/// The WASI state of one instance.
 pub(super) struct Wasi {
     now_ms: u64,
-    /// How far the monotonic clock was moved by waiting.
+    /// How far waits have moved the monotonic clock.
     waited_ns: u64,
     random: u64,
     pollables: ResourceTable,
@@ -152,7 +152,7 @@ impl Wasi {
         (self.now_ms, self.random, self.waited_ns) = (now_ms, seed, 0);
     }
 
-    /// Writes what was left without an end of line.
+    /// Writes the output that has no end of line.
     pub(crate) fn flush(&mut self, log: &mut CallLog) {
         self.lines.flush(log);
     }
@@ -230,7 +230,7 @@ fn resource<T: 'static>(interface: Interface<'_, '_>, name: &str) -> wasmtime::R
     interface.resource(name, ResourceType::host::<T>(), |_, _| Ok(()))
 }
 
-/// The two outputs have a number each; a stream is nothing but its number.
+/// The two outputs have a number each; a stream is only its number.
 fn output_of(stream: &Resource<OutputStream>) -> Output {
     match stream.rep() {
         STDOUT => Output::Stdout,
@@ -278,7 +278,7 @@ fn stderr(i: Interface<'_, '_>) -> wasmtime::Result<()> {
     })
 }
 
-/// Nobody sits at a terminal.
+/// There is no terminal.
 fn terminal<T: 'static>(i: Interface<'_, '_>, name: &str) -> wasmtime::Result<()> {
     i.func_wrap(name, |_: Context<'_>, (): ()| Ok((None::<Resource<T>>,)))
 }
@@ -417,7 +417,7 @@ fn streams(i: Interface<'_, '_>) -> wasmtime::Result<()> {
         "[method]output-stream.write-zeroes",
         "[method]output-stream.blocking-write-zeroes-and-flush",
     ] {
-        // A log has no use for zeroes.
+        // Zeroes are not written, because a log has no use for them.
         i.func_wrap(
             name,
             |_: Context<'_>, (_, _): (Resource<OutputStream>, u64)| -> Streamed<()> {

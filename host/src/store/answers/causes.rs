@@ -10,7 +10,7 @@ use crate::store::query::QueryLimits;
 use crate::store::query::rows::{CauseFilter, CausePage, CauseRow, Page};
 use crate::store::rows::{self, integer};
 
-/// Open letters, in the order of their groups.
+/// Open dead letters, in the order of their groups.
 const DEAD_LETTERS: &str = "dead_letters INDEXED BY dead_letters_causes WHERE status = 'open'";
 const GROUP: &str = "plugin, plugin_version, cause, sink";
 
@@ -20,7 +20,7 @@ pub(super) async fn list(
     limits: &QueryLimits,
 ) -> Result<CausePage, ReadError> {
     // SQLite sorts the rows of an inner query once more, so one with a limit is slow: it is for
-    // those who have too many letters.
+    // hosts with too many dead letters.
     let which = if filter.plugin.is_some() { "plugin = ?1" } else { "?1 IS NULL" };
     let is_exact = has_at_most(pool, which, filter, limits.counted_dead_letters).await?;
     let of = match is_exact {
@@ -28,8 +28,8 @@ pub(super) async fn list(
         false => format!("(SELECT {GROUP}, id, at FROM {DEAD_LETTERS} AND {which} LIMIT ?2)"),
     };
     let sql = format!(
-        "SELECT {GROUP}, count(*) AS letters, min(at) AS oldest, max(at) AS newest, \
-         max(id) AS example FROM {of} GROUP BY {GROUP} ORDER BY letters DESC, {GROUP} \
+        "SELECT {GROUP}, count(*) AS found, min(at) AS oldest, max(at) AS newest, \
+         max(id) AS example FROM {of} GROUP BY {GROUP} ORDER BY found DESC, {GROUP} \
          LIMIT ?3 OFFSET ?4"
     );
     let query = sqlx::query(AssertSqlSafe(sql))
@@ -62,7 +62,7 @@ fn cause(row: &SqliteRow) -> Result<CauseRow, ReadError> {
         plugin_version: rows::text(row, "plugin_version")?,
         sink: rows::optional(row, "sink")?,
         cause: rows::text(row, "cause")?,
-        dead_letters: rows::number(row, "letters")?,
+        dead_letters: rows::number(row, "found")?,
         oldest: Timestamp(rows::number(row, "oldest")?),
         newest: Timestamp(rows::number(row, "newest")?),
         example: DeadLetterId(rows::number(row, "example")?),

@@ -1,4 +1,4 @@
-//! Lists of dead letters. A letter can have megabytes, so the sizes of a page come first.
+//! Lists of dead letters. A dead letter can have megabytes, so the sizes of a page come first.
 
 use std::time::Instant;
 
@@ -128,7 +128,7 @@ async fn sizes_between(
     after: u64,
     end: Option<u64>,
 ) -> Result<Vec<(u64, u64)>, ReadError> {
-    // With an `OR` for the ids, too, SQLite would look at all letters for one of them.
+    // With an `OR` for the ids, too, SQLite would look at all dead letters for one of them.
     let among = match &filter.ids {
         Some(_) => "id IN (SELECT value FROM json_each(?1)) AND",
         None if filter.is_one_cause() => {

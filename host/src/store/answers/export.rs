@@ -58,7 +58,7 @@ pub(super) async fn export(
     Ok(Page { rows: exported.collect(), next })
 }
 
-/// One instance. What it reads is not of one moment, which its version tells.
+/// One instance. What it reads is not of one moment, which its version shows.
 pub(super) async fn whole(
     pool: &SqlitePool,
     (plugin, key): (&str, &str),

@@ -105,7 +105,7 @@ CREATE TABLE parked_messages (
 
 CREATE TABLE dead_letters (
     id              INTEGER PRIMARY KEY,
-    -- NULL for an event's letter.
+    -- NULL for an event's dead letter.
     sink            TEXT,
     sequence        INTEGER,
     plugin          TEXT NOT NULL,

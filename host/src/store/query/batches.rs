@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::rows::Page;
 use super::shapes::ItemOutcomeName;
 
-/// Where a batch is in its life.
+/// The status of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchStatus {

@@ -201,8 +201,8 @@ pub trait Queries: Send + Sync + 'static {
         key: &str,
     ) -> Result<Option<ExportedInstance>, ReadError>;
 
-    /// The causes of open dead letters, those with the most letters first, then in the order of
-    /// plugin, version, cause and sink. At most [`QueryLimits::counted_letters`] are counted.
+    /// The causes of open dead letters, those with the most dead letters first, then in the order of
+    /// plugin, version, cause and sink. At most [`QueryLimits::counted_dead_letters`] are counted.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -339,7 +339,7 @@ pub trait PluginRecords: Send + Sync + 'static {
         in_use: &BTreeMap<String, BTreeSet<String>>,
     ) -> Result<(), ReadError>;
 
-    /// Makes streams fast to find, for as long as the store lives. Costs each commit, so only a
+    /// Makes streams fast to find, for as long as the store exists. Costs each commit, so only a
     /// plugin that reads streams is worth it. On a large log it takes a while, in which nothing
     /// can be committed; once it is done, this does nothing.
     ///

@@ -321,7 +321,7 @@ pub struct Counted {
     pub is_exact: bool,
 }
 
-/// Which dead letters a list has. What is given must hold; a letter must come after `after`.
+/// Which dead letters a list has. What is given must hold; a dead letter must come after `after`.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
     pub ids: Option<Vec<u64>>,
@@ -339,7 +339,7 @@ pub struct DeadLetterFilter {
 }
 
 impl DeadLetterFilter {
-    /// Whether it is for the open letters of one cause and for nothing else.
+    /// Whether it is for the open dead letters of one cause and for nothing else.
     pub(in crate::store) fn is_one_cause(&self) -> bool {
         let Self { ids, plugin, plugin_version, status, key, event_type, reason_contains, .. } =
             self;
@@ -389,7 +389,7 @@ pub struct CauseRow {
 #[derive(Debug, PartialEq, Eq)]
 pub struct CausePage {
     pub causes: Page<CauseRow, u64>,
-    /// False if there are so many open letters that not all were counted.
+    /// False if there are so many open dead letters that not all were counted.
     pub is_exact: bool,
 }
 
@@ -411,7 +411,7 @@ pub struct DeadLetterRow {
     /// and for a message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Vec<LoggedLine>>,
-    /// The reason without numbers and names: letters of one mistake have the same.
+    /// The reason without numbers and names: dead letters of one mistake have the same.
     pub cause: String,
     pub attempts: u32,
     pub plugin_version: String,

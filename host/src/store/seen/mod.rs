@@ -290,7 +290,7 @@ impl Seen {
         hashes.sort_unstable();
     }
 
-    /// The rows of the inputs that nobody needs once these buckets are written.
+    /// The rows of the inputs that are not needed once these buckets are written.
     pub(crate) fn outdated(&self, write: &Write) -> Vec<Rows> {
         let Some(build) = self.build(write.run) else { return Vec::new() };
         let places = build.run.places(&write.buckets);

@@ -38,7 +38,7 @@ const BATCH_DELAY: Duration = Duration::from_secs(1);
 const ATTEMPTS_MAX: u32 = 5;
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// What became of spans that were taken from the queue.
+/// The outcomes of spans that were taken from the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Exported {
     pub sent: AtomicU64,
@@ -58,7 +58,7 @@ pub(crate) struct Exporter {
     started: SystemTime,
     metrics_interval: Option<Duration>,
     exported: Arc<Exported>,
-    /// Whether the receiver has not taken the last request. One line of the log says so.
+    /// Whether the receiver refused the last request. One log line says so.
     is_failing: AtomicBool,
 }
 
@@ -87,7 +87,7 @@ impl Exporter {
         })
     }
 
-    /// Exports until `stop`, and then what is left, at one attempt.
+    /// Exports until `stop`; then it exports the rest with one attempt.
     pub(crate) async fn run(
         self,
         spans: mpsc::Receiver<Span>,

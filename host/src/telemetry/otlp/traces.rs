@@ -13,7 +13,7 @@ use sagabox_engine::model::TraceContext;
 use super::{attribute, nanos, scope};
 
 pub(super) fn encode(spans: impl Iterator<Item = Span>, resource: &Resource) -> ResourceSpans {
-    // One look at both clocks for all: so the spans keep their order.
+    // Both clocks are read once for all spans, so that they keep their order.
     let clocks = (SystemTime::now(), Instant::now());
     let scope_spans = ScopeSpans {
         scope: Some(scope()),

@@ -73,7 +73,7 @@ fn expectation(line: &[u8]) -> Result<Json, String> {
     }
 }
 
-/// Everything that is not as expected: in the order of the file, then what nobody expects.
+/// Everything that is not as expected: in the order of the file, then what no expectation covers.
 #[must_use]
 pub fn check(expected: &[Expectation], found: impl Iterator<Item = Json>) -> Vec<Mismatch> {
     let mut matching = Matching::of(expected, found);

@@ -2,7 +2,7 @@
 //!
 //! An expected row may leave members out, so it may fit several found rows, and a found row several
 //! expected ones. To give each the first that fits is not enough: one that says little may take the
-//! only row that fits one that says more. So whoever finds nothing left looks for a chain of rows
+//! only row that fits one that says more. So an expectation that finds nothing left looks for a chain of rows
 //! that can be exchanged (augmenting paths in a bipartite graph).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

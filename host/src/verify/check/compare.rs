@@ -18,7 +18,7 @@ pub struct Comparison {
     pub from: Option<String>,
     /// None if the plugin is gone.
     pub to: Option<String>,
-    /// Sentences without their subject; empty if nothing that can be told changed.
+    /// Sentences without their subject; empty if nothing changed that the sentences cover.
     pub changes: Vec<String>,
 }
 

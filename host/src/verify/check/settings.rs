@@ -96,14 +96,14 @@ mod tests {
     #[test]
     fn what_the_configuration_names_must_be_there() {
         let toml = "[plugin.other]\na = 1\n[routes]\nGone = 'out'\n[sink.out]\nstdout = true\n\
-                    [lookup.stock]\ntable = 'none.json'\nplugins = ['shipment', 'nobody']";
+                    [lookup.stock]\ntable = 'none.json'\nplugins = ['shipment', 'unknown']";
         let found = found(toml);
         assert_eq!(found.len(), 4, "{found:#?}");
         assert!(found[0].starts_with("error sagabox.toml: a host does not start: lookup.stock:"));
         assert_eq!(
             found[1..],
             [
-                "warning sagabox.toml: lookup.stock.plugins: plugin `nobody` not found",
+                "warning sagabox.toml: lookup.stock.plugins: plugin `unknown` not found",
                 "warning sagabox.toml: [plugin.other]: plugin not found",
                 "warning sagabox.toml: routes.\"Gone\": no plugin sends it",
             ]

@@ -67,7 +67,7 @@ pub struct Step {
     pub then: Option<Then>,
 }
 
-/// What happens: an event, or one of the things that the host tells an instance.
+/// What happens: an event, or one of the events that the host itself makes for an instance.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {

@@ -2,7 +2,7 @@
 //! the component itself.
 //!
 //! A scenario is played on instances that are used again and on fresh ones; both must
-//! answer the same, because what a plugin keeps in a global is state that nobody saves.
+//! answer the same, because what a plugin keeps in a global is state that is not saved.
 //! Knows no host, no store and no clock: the time is the scenario's.
 
 mod costs;

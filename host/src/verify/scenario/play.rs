@@ -116,7 +116,7 @@ impl<'s> Player<'s> {
         };
         let keys = match correlate(&event, &subscription.key) {
             Ok(keys) => keys,
-            // So does the host: nobody can be called.
+            // The host does the same, because it has no plugin to call.
             Err(why) => return Ok(failed(&why, false, Vec::new())),
         };
         let attempt = when.attempt.unwrap_or(1);
@@ -236,7 +236,7 @@ impl<'s> Player<'s> {
                 }
             }
             if call.answers.len() == before {
-                let why = "the handler asks only what it was told";
+                let why = "the handler asks only questions that are answered already";
                 return Ok(failed(why, false, asked));
             }
         }

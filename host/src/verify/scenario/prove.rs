@@ -30,7 +30,7 @@ pub struct Bench {
     handlers: BTreeMap<String, Vec<Both>>,
     /// The plugins' sections of the configuration, for files of instances. Scenarios have their own.
     configurations: HashMap<String, String>,
-    /// Where the compiled component is kept while this lives, if the user has no cache.
+    /// Where the compiled component is kept while this exists, if the user has no cache.
     _temporary: Option<TempDir>,
 }
 
@@ -77,7 +77,7 @@ impl Bench {
     }
 
     /// # Errors
-    /// If the component cannot be loaded; what is wrong with a scenario is in its verdict.
+    /// If the component cannot be loaded; what is wrong with a scenario is in its result.
     pub fn play(&mut self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
         let own = scenario.recorded.as_ref().and(scenario.plugin.as_ref());
         let own = own.and_then(|plugin| self.configurations.get(plugin)).cloned();

@@ -16,7 +16,7 @@ use crate::io::locks::lock;
 #[must_use]
 pub fn states(scenario: &Scenario, handler: &Arc<dyn Handler>) -> Vec<State> {
     let recorder = Recorder { handler: Arc::clone(handler), states: Mutex::default() };
-    // What is wrong with the scenario is told where it is played for its own sake.
+    // What is wrong with the scenario is reported when it is played itself.
     let _ = play(scenario, &recorder);
     std::mem::take(&mut *lock(&recorder.states))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::shape::{Alternative, Kind, Members, Rest, Root, Schema, holds, is_same, json_type};
 
-/// Objects in objects that are looked into to tell alternatives apart. A tag is near the top.
+/// Objects in objects that are looked into to distinguish alternatives. A tag is near the top.
 const APART_DEPTH_MAX: usize = 4;
 /// Members of members that are looked into for a schema that no value matches.
 const VOID_DEPTH_MAX: usize = 3;

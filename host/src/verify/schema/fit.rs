@@ -204,7 +204,7 @@ impl<'s> Fitting<'s> {
         }
     }
 
-    /// Takes an alternative apart where that tells which of the receiver's it goes to.
+    /// Splits an alternative where that shows which of the receiver's it goes to.
     fn split(
         &self,
         sent: &Alternative<'s>,
@@ -234,7 +234,7 @@ impl<'s> Fitting<'s> {
             if !(2..=PARTS_MAX).contains(&own.len()) {
                 continue;
             }
-            let tells = |one: &Alternative<'s>| {
+            let distinguishes = |one: &Alternative<'s>| {
                 let is_out = |taken: &&&Alternative<'s>| {
                     let other = taken.members().and_then(|members| members.declared.get(name));
                     other.is_some_and(|other| {
@@ -246,7 +246,7 @@ impl<'s> Fitting<'s> {
                 };
                 taken.iter().any(|taken| is_out(&taken))
             };
-            if own.iter().all(tells) {
+            if own.iter().all(distinguishes) {
                 let part = |one: &Alternative<'s>| {
                     let mut members = sent.clone();
                     members.declared.insert(name, Schema::Narrowed([one.clone()].into()));

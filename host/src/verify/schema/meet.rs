@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::keywords::anything;
 use super::shape::{Alternative, Kind, List, Members, Rest, Schema, Text, holds, opaque};
 
-/// More alternatives than this are not told apart. Enumerations have one for each value, so it is
+/// More alternatives than this are not distinguished. Enumerations have one for each value, so it is
 /// well above what people write, and low enough for the square of it.
 const ALTERNATIVES_MAX: usize = 1_000;
 

@@ -1,4 +1,4 @@
-//! Pure: whether two schemas say the same, but for what they tell people.
+//! Pure: whether two schemas say the same, but for the texts for people.
 
 use std::collections::HashSet;
 

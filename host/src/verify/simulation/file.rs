@@ -104,7 +104,7 @@ pub struct Disturbances {
     /// A call of a plugin fails in passing.
     pub calls: Odds,
     pub lookups: Odds,
-    /// A command is not delivered the first time, or is and nobody knows.
+    /// A command is not delivered the first time, or is, and the sender gets no answer.
     pub deliveries: Odds,
 }
 

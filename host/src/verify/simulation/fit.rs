@@ -9,7 +9,7 @@ use super::answers::{Answers, Lookups, Outcome};
 use super::file::Simulation;
 
 /// # Errors
-/// Says which name nobody knows, and which are known.
+/// Says which name is unknown, and which are known.
 pub fn fit(simulation: &Simulation, manifests: &[&Manifest]) -> Result<(), String> {
     let (handled, sent) = (handled(manifests), sent(manifests));
     // Who reads streams reads events of every type.

@@ -60,7 +60,7 @@ pub struct History {
     pub failed: Vec<Failed>,
     /// Of process managers.
     pub ends: BTreeMap<Who, End>,
-    /// Events that came and that nobody decided on, in their order.
+    /// Events that came and that no instance decided, in their order.
     pub unused: Vec<(Timestamp, Arc<Event>)>,
 }
 

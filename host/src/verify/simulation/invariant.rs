@@ -66,7 +66,7 @@ pub struct Broken {
     pub invariant: String,
     /// For whom, and why.
     pub why: String,
-    /// Whose history shows it; none if it is about nobody in particular.
+    /// Whose history shows it; none if it is about no instance in particular.
     pub who: Option<Who>,
 }
 
@@ -367,7 +367,7 @@ fn by_instance(history: &History) -> Vec<Group> {
     groups.collect()
 }
 
-/// What has the same value at a pointer, whoever got or sent it.
+/// What has the same value at a pointer, whichever instance got or sent it.
 fn by_value(history: &History, pointer: &str) -> Vec<Group> {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let mut known: Vec<&str> = Vec::new();

@@ -145,7 +145,7 @@ impl Lookup for Known {
         let wait = world.choices.between(&format!("{asked} waits"), &(0..=LOOKUP_MS_MAX));
         tokio::time::sleep(Duration::from_millis(wait)).await;
         let odds = world.simulation.disturbances.lookups;
-        // Once for each key: whoever asks for it again is answered.
+        // Once for each key: a second question for it is answered.
         let describe = || format!("the lookup `{name}` fails in passing");
         let fails = world.choices.happens(&asked, odds, world.now(), describe);
         if fails && world.fails_first(&asked) {

@@ -85,7 +85,7 @@ impl Term {
 }
 
 /// The exact sum. Null, which is in no order with any number, if some are so large and
-/// others so small that nobody could read it.
+/// others too small to be read.
 fn sum<'v>(mut numbers: impl Iterator<Item = &'v Number>) -> Json {
     let sum = numbers.try_fold(Decimal::zero(), |sum, number| sum.plus(&number.value()));
     sum.map_or(Json::Null, |sum| Number::from(sum).into())

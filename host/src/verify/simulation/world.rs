@@ -142,7 +142,7 @@ pub(crate) fn run(
         crash: Notify::new(),
     });
     let store = MemoryStore::new();
-    let lived = failing_on_panic(|| lives(&world, plugins, &store));
+    let lived = failing_on_panic(|| run_until_done(&world, plugins, &store));
     if let Some(mistake) = world.mistake() {
         return Err(mistake);
     }
@@ -155,8 +155,8 @@ pub(crate) fn run(
     })
 }
 
-/// Lives until one of them has done everything.
-fn lives(
+/// Runs the host until one run has done everything.
+fn run_until_done(
     world: &Arc<World>,
     plugins: &[LoadedPlugin],
     store: &MemoryStore,
@@ -186,7 +186,7 @@ fn lives(
         let down = world.choices.between(&format!("down {host_run}"), &(0..=2_000));
         world.timeline.pass(Duration::from_millis(down));
     }
-    Err("no life is the last one".to_owned())
+    Err("no run of the host is the last one".to_owned())
 }
 
 fn parts(
@@ -308,7 +308,7 @@ fn millis(millis: u64) -> Duration {
 
 /// What is stored, as far as it says whether something is left to do.
 struct Found {
-    /// Somebody is at work, or should be.
+    /// A plugin, a sink or an operator has work left.
     busy: bool,
     /// When a timer fires next, or an event is no longer held.
     next: Option<Timestamp>,
@@ -374,7 +374,7 @@ impl Found {
     }
 }
 
-/// An operator who goes on without whatever failed; of a command, its plugin is told.
+/// An operator who skips everything that failed; an event notifies the plugin of a failed command.
 async fn resolve(engine: &Engine, store: &MemoryStore) {
     let open: Vec<_> = store.look(|tables| {
         let dead_letters = tables.dead_letters.values();

@@ -86,10 +86,10 @@ fn plain(text: &str) -> String {
 }
 
 /// A name begins with a letter.
-fn begun(name: String, letter: &str) -> String {
+fn begun(name: String, prefix: &str) -> String {
     match name.chars().next() {
-        None => format!("{letter}ameless"),
-        Some(first) if first.is_ascii_digit() => format!("{letter}{name}"),
+        None => format!("{prefix}ameless"),
+        Some(first) if first.is_ascii_digit() => format!("{prefix}{name}"),
         Some(_) => name,
     }
 }

@@ -1,7 +1,7 @@
 //! Pure: from the JSON Schemas of manifests to types.
 //!
 //! What a schema says beyond types (ranges, patterns, conditions) has no place in them. Where a
-//! type cannot be told, it is any value: the types never refuse what the schema allows.
+//! type cannot be known, it is any value: the types never refuse what the schema allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -56,7 +56,7 @@ impl<'t> Scanner<'t> {
         Self { text, at: 0 }
     }
 
-    /// Passes over blanks, and returns the byte that comes next. It tells the kind of the value
+    /// Passes over blanks, and returns the byte that comes next. It shows the kind of the value
     /// that begins there. None at the end of the text.
     pub fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();

@@ -443,7 +443,7 @@ impl Key {
 
 proptest! {
     /// Each item is handled once and in order, or is discarded, skipped or compensated, and is
-    /// counted so; and in the end no row, wait or unresolved letter is left.
+    /// counted so; and in the end no row, wait or unresolved dead letter is left.
     #[test]
     fn each_item_of_a_key_ends_once_whatever_happens(
         steps in proptest::collection::vec(step(), 0..100),

@@ -55,10 +55,10 @@ fn dead_letters_of_a_key_are_resolved_in_order() {
     let not_first = Err(Refusal::NotFirst(DeadLetterId(1)));
     assert_eq!(parking.check(&"a", 9, DeadLetterId(2)), not_first);
     parking.redrive(&"a", 5);
-    assert_eq!(parking.admit(&"a", 12), Admission::Park, "it waits behind the second letter");
+    assert_eq!(parking.admit(&"a", 12), Admission::Park, "it waits behind the second dead letter");
     parking.park(&"a", 12);
-    let portion = parking.next_portion().expect("a letter and a row");
-    assert_eq!(portion.places, places([6]), "what comes after the second letter stays");
+    let portion = parking.next_portion().expect("a dead letter and a row");
+    assert_eq!(portion.places, places([6]), "what comes after the second dead letter stays");
     assert!(parking.end_portion(&"a", Some(1), []).is_empty());
     parking.resolve(&"a", 5);
     let resuming = Err(Refusal::Resuming);
@@ -105,12 +105,12 @@ fn nothing_overtakes_a_second_dead_letter_that_is_redriven() {
         |place| OpenDeadLetter { id: DeadLetterId(place), place, redriving: place == 8 };
     parking.restore(&"a", &[dead_letter(7), dead_letter(8)], &[9], None);
     parking.redrive(&"a", 7);
-    let portion = parking.next_portion().expect("the first letter");
+    let portion = parking.next_portion().expect("the first dead letter");
     assert_eq!((portion.dead_letter, portion.places), (Some(DeadLetterId(7)), places([])));
     assert!(parking.end_portion(&"a", Some(1), []).is_empty());
     assert_eq!(parking.next_portion(), None);
     parking.resolve(&"a", 7);
-    let portion = parking.next_portion().expect("the second letter");
+    let portion = parking.next_portion().expect("the second dead letter");
     assert_eq!((portion.dead_letter, portion.places), (Some(DeadLetterId(8)), places([9])));
 }
 
@@ -124,7 +124,7 @@ fn what_is_discarded_takes_nothing_from_a_later_dead_letter_that_is_to_be_redriv
     parking.dead_letter(&"a", 6, DeadLetterId(2));
     parking.park(&"a", 7);
     assert_eq!(parking.discard(&"a", 6), [7]);
-    let portion = parking.next_portion().expect("the letter and its row");
+    let portion = parking.next_portion().expect("the dead letter and its row");
     assert_eq!((portion.dead_letter, portion.places), (Some(DeadLetterId(1)), places([9])));
 }
 
@@ -361,7 +361,10 @@ impl Model {
             assert!(self.lane.insert(*place, true).is_none(), "{place} is there twice");
         }
         if let Some(dead_letter) = portion.dead_letter {
-            assert!(self.lane.insert(dead_letter.0, false).is_none(), "the letter is there twice");
+            assert!(
+                self.lane.insert(dead_letter.0, false).is_none(),
+                "the dead letter is there twice"
+            );
         }
         let bytes = read.into_iter().map(|place| (place, 1));
         let dead_letter = portion.dead_letter.map(|_| 1);
@@ -396,7 +399,7 @@ impl Model {
 }
 
 proptest! {
-    /// Letters that are skipped aside, all that came is decided once, and in order.
+    /// Dead letters that are skipped aside, all that came is decided once, and in order.
     #[test]
     fn a_key_goes_on_in_order_whatever_happens(
         happenings in proptest::collection::vec(happening(), 0..80),

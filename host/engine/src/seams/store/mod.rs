@@ -615,7 +615,7 @@ pub enum CommitError {
     /// rows. Parts of the batch can be committed.
     #[error("{0}")]
     Rejected(String),
-    /// It may or may not have been written. Only [`Store::recover`] tells.
+    /// It may or may not have been written. Only [`Store::recover`] shows it.
     #[error("outcome unknown: {0}")]
     Unknown(String),
     /// Another host owns the store now. This one must never write again.

@@ -78,7 +78,7 @@ fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result
             What::Redrive => status,
         };
         if status != expected {
-            return Err(format!("letter {} is {status:?}, after {what:?}", dead_letter.id.0));
+            return Err(format!("dead letter {} is {status:?}, after {what:?}", dead_letter.id.0));
         }
         let mut gone = match what {
             What::Discard => {
@@ -101,7 +101,10 @@ fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result
                 }),
             };
             if found {
-                return Err(format!("{what:?} of letter {}: {place} went on", dead_letter.id.0));
+                return Err(format!(
+                    "{what:?} of dead letter {}: {place} went on",
+                    dead_letter.id.0
+                ));
             }
         }
     }
@@ -183,7 +186,7 @@ fn nothing_is_dropped_that_was_not_asked_for(
     Ok(())
 }
 
-/// An event that came after an instance was removed does not reach that instance.
+/// An event that was accepted after an instance was removed does not reach that instance.
 fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
     let jobs = PluginName::from(JOBS);
     for id in &notes.starts {
@@ -197,7 +200,9 @@ fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
             dead_letter.event.id == *id && dead_letter.plugin == jobs
         };
         if position_of(all, id).is_some() && !all.dead_letters.values().any(|l| dead_letter(&l)) {
-            return Err(format!("guarantee 7: {id} needs an instance, has none, and is no letter"));
+            return Err(format!(
+                "guarantee 7: {id} needs an instance, has none, and is no dead letter"
+            ));
         }
     }
     Ok(())
@@ -273,17 +278,19 @@ fn who_handles_a_refusal_resolves_it(
         let is_taken_over = notes.deeds.iter().any(|deed| deed.dead_letter.id == dead_letter.id);
         let id = dead_letter.id.0;
         if is_compensated && !is_handled {
-            return Err(format!("letter {id} is compensated, and its refusal was not handled"));
+            return Err(format!(
+                "dead letter {id} is compensated, and its refusal was not handled"
+            ));
         }
         if is_handled && !is_compensated && !is_taken_over {
             return Err(format!(
-                "the refusal of letter {id} was handled: {:?}",
+                "the refusal of dead letter {id} was handled: {:?}",
                 dead_letter.status
             ));
         }
         let mut taken = delivered.iter();
         if is_compensated && taken.any(|m| m.sink == *sink && m.sequence == *sequence) {
-            return Err(format!("letter {id} is compensated, and was delivered"));
+            return Err(format!("dead letter {id} is compensated, and was delivered"));
         }
     }
     Ok(())
@@ -324,7 +331,7 @@ fn instances_decide_in_order(tables: &Tables, all: &Tables) -> Result<(), String
 /// The answer to a question for a stream is each event of the subject, once, in order. Events
 /// that the host made for one plugin are in no stream.
 fn streams_are_whole(all: &Tables) -> Result<(), String> {
-    let reported = all.messages.values().filter(|message| message.event.event_type == "told");
+    let reported = all.messages.values().filter(|message| message.event.event_type == "reported");
     for message in reported {
         let data: Value = serde_json::from_slice(&message.event.data).unwrap_or_default();
         let reported: Vec<&str> =

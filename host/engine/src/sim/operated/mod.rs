@@ -1,7 +1,6 @@
-//! A world with an operator who does everything that operators can do: redrives dead letters,
-//! edits events for redrives, skips, discards, and ends instances, while the host crashes and
-//! its commits fail. Keys are used again after their instances were removed, and history is soon
-//! too old.
+//! A world with an operator who does everything that operators can do: redrives dead letters, edits
+//! events for redrives, skips, discards, and ends instances, while the host crashes and its commits
+//! fail. Keys are used again after their instances were removed, and history expires soon.
 //!
 //! `plugins.rs` has the plugins, `operator.rs` the operator's actions and notes, and `books.rs`
 //! compares the notes with what is stored.
@@ -125,7 +124,7 @@ impl World {
             canaries: Vec::new(),
             lookup: Arc::new(Nothing),
             sinks: HashMap::from([(SinkName::from("sink"), sink)]),
-            routes: BTreeMap::from([route("mail"), route("told")]),
+            routes: BTreeMap::from([route("mail"), route("reported")]),
             clock: Arc::new(|| Timestamp(0)),
             settings: Settings {
                 shards: 0,
@@ -251,22 +250,14 @@ fn plan(random: &mut StdRng) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seeds::run_all;
+
     /// Enough seeds to catch every mistake that was planted so far. The environment can set
     /// more.
     const SEEDS: u64 = 2_000;
 
     #[test]
     fn what_operators_were_answered_holds_for_every_seed() {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-        for seed in first..first + seeds {
-            if let Err(reason) = super::run(seed) {
-                panic!(
-                    "seed {seed}: {reason}\n\
-                     again: SAGABOX_SIM_SEED={seed} SAGABOX_SIM_SEEDS=1 cargo test -p sagabox-engine operated"
-                );
-            }
-        }
+        run_all::<(), ()>(SEEDS, "operated", |seed| super::run(seed).map(drop));
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Deed {
     pub answered: Option<Answered>,
 }
 
-/// What there was when the answer came.
+/// The newest position and dead letter when the answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answered {
     /// The last position of the log.
@@ -232,7 +232,7 @@ impl Operator {
             // The action may have taken effect.
             Err(ResolveError::Unavailable(_)) => {}
             Err(ResolveError::Edited { reason, .. }) => {
-                return Err(format!("what fits its letter was refused: {reason}"));
+                return Err(format!("what fits its dead letter was refused: {reason}"));
             }
             Err(_) => drop(self.notes.deeds.pop()),
         }

@@ -24,8 +24,8 @@ use crate::seams::transport::{DeliveryError, Transport};
 use crate::sim::scripts::half;
 
 pub(super) const JOBS: &str = "jobs";
-pub(super) const REPORTER: &str = "teller";
-/// Longer than a life and the retries in it, and shorter than a run.
+pub(super) const REPORTER: &str = "reporter";
+/// Longer than a run of the host with the retries in it, and shorter than a whole world.
 const HOLD: Duration = Duration::from_millis(300);
 
 pub(super) struct Script {
@@ -142,7 +142,7 @@ fn report(call: &Call, _: &Value) -> Result<Reply, Failure> {
         return Err(Failure::Permanent("a stream's answer has no events".to_owned()));
     };
     let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
-    let messages = vec![command("told", &json!({"ids": ids}))];
+    let messages = vec![command("reported", &json!({"ids": ids}))];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
 }
 
@@ -173,7 +173,8 @@ pub(super) fn event(event_type: &str, id: &str, data: &Value) -> Event {
     }
 }
 
-/// A sink that permanently refuses the messages that say so, and fails transiently now and then.
+/// A sink that permanently refuses the messages that say so, and fails transiently from time to
+/// time.
 pub(super) struct Mailbox {
     random: Mutex<StdRng>,
     delivered: Mutex<Vec<Arc<Message>>>,

@@ -1,6 +1,7 @@
 //! What must not begin, and what began. The operator notes a control when the engine has answered
-//! that it is set, and takes the note back before asking for its end. So whatever begins while a
-//! note is there is a mistake. All is on one thread: the order of the notes is that of the world.
+//! that it is set, and removes the note before it asks for the end of the control. So everything
+//! that begins while there is a note is a mistake. Everything runs on one thread: the order of the
+//! notes is that of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -23,9 +24,9 @@ pub(super) struct Ledger(Mutex<Books>);
 
 #[derive(Default)]
 struct Books {
-    /// What is certainly paused.
+    /// The targets that are certainly paused.
     paused: BTreeSet<Target>,
-    /// Limits that are certainly set, and when what they limit began since.
+    /// Limits that are certainly set, and when the messages that they limit began since.
     limits: BTreeMap<Target, (Limit, Vec<Instant>)>,
     /// Messages that are being delivered or are leased, by (type, key).
     under_way: BTreeMap<(String, Key), usize>,
@@ -58,7 +59,7 @@ impl Ledger {
         lock(&self.0).limits.remove(target);
     }
 
-    /// The engine ends: monotonic time begins anew, and with it the paces.
+    /// The engine ends: monotonic time starts again, and with it the paces.
     pub(super) fn a_run_ended(&self) {
         let mut books = lock(&self.0);
         books.limits.values_mut().for_each(|(_, begun)| begun.clear());
@@ -81,7 +82,7 @@ impl Ledger {
         lock(&self.0).paused.contains(&Target::Ingest)
     }
 
-    /// An event is accepted that was offered while the door was paused.
+    /// Fails, because an event is accepted that was offered while the door was paused.
     pub(super) fn accepted_in_vain(&self) {
         let mistake = "an event is accepted although the door is paused";
         lock(&self.0).mistakes.push(mistake.to_owned());
@@ -153,7 +154,7 @@ impl Books {
         begun.push(now);
         for (index, from) in begun.iter().enumerate() {
             let count = begun.len() - index;
-            // A relay that reads its outbox in vain starts what it has taken later.
+            // A relay whose read of its outbox failed starts what it has taken later.
             let time = (now - *from + EARLY + READ_RETRY + READ).as_secs_f64();
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let is_too_fast = count as f64 > 1.0 + rate.to_per_second() * time + 1e-6;

@@ -1,5 +1,5 @@
 //! A world with an operator who holds work back: pauses plugins, keys, sinks, message types and the
-//! door, sets limits, makes attempts before their time, and lets it all go again, while commits and
+//! door, sets limits, makes attempts before their time, and resumes everything, while commits and
 //! deliveries fail, the host crashes, and the wall clock is set.
 //!
 //! At the end, each order has decided all of its events in the order of the log, each command has
@@ -20,6 +20,7 @@ use self::ledger::Ledger;
 use self::plugin::{Mailbox, Orders, PACK, PAY, PLUGIN, SHIP, first_arrivals, name};
 use super::plan::event;
 use super::scripts::AUDITOR;
+use super::seeds::run_all;
 use super::small::{COMMAND, Missing, dead_letters, note, start, until};
 use super::timeline::Timeline;
 use super::world::START;
@@ -94,7 +95,7 @@ impl World {
         Ok(self.ledger.decisions())
     }
 
-    /// Runs one life. True if it came to its end.
+    /// Performs one run of the host. Returns true if it came to its end.
     fn live(&mut self, crash: Option<u64>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let is_last = crash.is_none();
@@ -126,7 +127,7 @@ impl World {
                 };
                 let worker = tokio::spawn(work(engine.clone(), Arc::clone(&ledger)));
                 let actions = async {
-                    // In a life that crashes, the operator goes on until then.
+                    // In a run that crashes, the operator continues until then.
                     for _ in 0..if is_last { 60 } else { usize::MAX } {
                         operator.act(&engine, &clock).await;
                     }
@@ -272,7 +273,7 @@ async fn send(engine: &Engine, events: &[Event], sent: &mut usize, ledger: &Ledg
     }
 }
 
-/// A worker that leases, works and acknowledges, or dies over its work.
+/// A worker that leases, works and acknowledges, or crashes during its work.
 async fn work(engine: Engine, ledger: Arc<Ledger>) {
     for round in 0_u64.. {
         let request = LeaseRequest {
@@ -364,7 +365,7 @@ impl Operator {
             6 | 7 => self.limit(engine, clock).await,
             8 => self.retry(engine).await,
             _ => {
-                // Nothing that the list does must change anything.
+                // No effect of the list may change anything.
                 let _ = engine.pauses().await;
                 if self.sets_clock {
                     self.timeline.set(self.random.random_range(-60_000..60_000));
@@ -384,7 +385,7 @@ impl Operator {
         };
         let (by, reason) = ("ada".to_owned(), "planted".to_owned());
         let pause = Pause { target: target.clone(), by, reason, since, end };
-        // It may be one already, and be replaced by one that ends.
+        // The pause may exist already, and be replaced by one that ends.
         self.ledger.may_be_resumed(&target);
         if engine.pause(pause).await.is_ok() && end.is_none() {
             what_began_is_noted().await;
@@ -431,7 +432,7 @@ impl Operator {
         }
     }
 
-    /// Resumes all, and removes all limits.
+    /// Resumes all targets, and removes all limits.
     async fn let_go(&mut self, engine: &Engine) {
         loop {
             let (paused, limits) = (engine.paused(), engine.limits());
@@ -451,7 +452,7 @@ impl Operator {
     }
 }
 
-/// A worker may have been given a lease that it has not looked at.
+/// A worker may have got a lease that it has not read.
 async fn what_began_is_noted() {
     for _ in 0..8 {
         tokio::task::yield_now().await;
@@ -463,17 +464,8 @@ const SEEDS: u64 = 800;
 
 #[test]
 fn nothing_begins_that_is_held_back_and_nothing_is_lost() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-    let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-    let mut decisions = 0;
-    for seed in first..first + seeds {
-        match run(seed) {
-            Ok(count) => decisions += count,
-            Err(reason) => panic!("seed {seed}: {reason}"),
-        }
-    }
-    assert!(decisions > 0, "no seed decided anything");
+    let decisions: Vec<_> = run_all(SEEDS, "pausing", run);
+    assert!(decisions.iter().any(|count| *count > 0), "no seed decided anything");
 }
 
 #[tokio::test(start_paused = true)]

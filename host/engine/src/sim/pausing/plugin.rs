@@ -1,5 +1,5 @@
-//! The plugin and the sink of the world in which operators hold work back. Both tell the ledger
-//! what begins.
+//! The plugin and the sink of the world in which operators hold work back. Both report to the
+//! ledger what begins.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -104,7 +104,7 @@ impl Handler for Orders {
     }
 }
 
-/// A sink that takes its time, fails now and then, and notes what arrives.
+/// A sink that is slow, fails from time to time, and notes what arrives.
 pub(super) struct Mailbox {
     pub ledger: Arc<Ledger>,
     pub random: Mutex<StdRng>,
@@ -131,7 +131,7 @@ impl Transport for Mailbox {
         let pause = lock(&self.random).random_range(0..60);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         drop(under_way);
-        // Nothing arrives behind one that did not.
+        // No message arrives behind one that did not.
         let mut has_failed = false;
         let take = |message: &Arc<Message>| {
             let failure = lock(&self.random).random_range(0..100);

@@ -1,6 +1,7 @@
-//! A batch that the store rejects is taken apart by halves until the unit is alone that the
-//! store cannot write. All other units are written. A sender gets an error for its unit; the
-//! stage that handed over any other unit buries what the unit is about.
+//! A batch that the store rejects is split in halves until the unit that the store cannot write is
+//! alone. All other units are written. If that unit is an offer, its sender gets an error;
+//! otherwise the stage that handed it over makes a dead letter of the event or message that the
+//! unit is about.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ impl Committer {
         queue: &mut Queue,
     ) -> Result<(), Ended> {
         tracing::warn!(%reason, "the store rejects a batch; its parts are written one by one");
-        // The parts that are left, the next one last.
+        // The parts that are left; the last element is the next to be tried.
         let mut groups = Vec::new();
         let mut failed = Some((rejected, reason));
         loop {
@@ -42,8 +43,8 @@ impl Committer {
         }
     }
 
-    /// Gives the events the positions after what is written, and the messages new sequences:
-    /// those that they had are gaps.
+    /// Assigns positions that follow the last commit to the events, and new sequences to the
+    /// messages: the earlier ones remain as gaps.
     fn renumber(&mut self, group: &mut Gathered) {
         self.position = self.committed;
         let Self { position, outboxes, .. } = self;
@@ -54,7 +55,7 @@ impl Committer {
         group.renumber(next, |sink| outboxes.assign(sink));
     }
 
-    /// Tells the stage, or the sender, that its unit will never be written.
+    /// Notifies the stage, or the sender, that its unit will never be written.
     async fn reject(
         &mut self,
         gathered: Gathered,
@@ -71,7 +72,7 @@ impl Committer {
             Owner::Plugin { plugin, rejections, .. } => {
                 let rejection = Rejection::Changes { reason, batch: Box::new(batch) };
                 let _ = rejections.send(rejection);
-                // What the dispatcher has handed over since is built upon this.
+                // Everything that the dispatcher has handed over since then depends on this unit.
                 self.stale.insert(plugin, rejections);
             }
             Owner::Timers => {
@@ -97,19 +98,19 @@ impl Committer {
     fn dead_letter_timer(&self, row: TimerRow, event: Arc<Event>, reason: String) {
         let TimerRef { plugin, instance, name, .. } = &row.timer;
         tracing::error!(%plugin, %instance, %name, %reason, "the event of a timer that is due cannot be appended to the log");
-        // The timer of a plugin that is not served stays in the store: it fires when the host
-        // starts again.
+        // The timer of a plugin that is not served stays in the store. It fires after the next
+        // start of the host.
         let Some(dispatcher) = self.rejections.of(plugin) else { return };
         let rejection = TimerRejection { row: row.clone(), event, reason };
         if dispatcher.send(Rejection::Timer(rejection)).is_err() {
-            // The dispatcher is about to begin again: the timer is due once more.
+            // The dispatcher is about to restart: the timer becomes due again.
             self.timers.update(vec![row], &[]);
         }
     }
 
-    /// Writes a sink's unit of which some dead letter cannot be written, or the event that
-    /// tells an instance of it. The message is dead all the same: its dead letter is written
-    /// with the store's reason in the place of its own, or the message is discarded.
+    /// Writes a sink's unit that has a dead letter, or the event that notifies an instance of it,
+    /// which cannot be written. The message is dead in any case: its dead letter is written with
+    /// the store's reason in the place of its own, or the message is discarded.
     async fn write_dead_letters_plainly(
         &mut self,
         batch: Batch,
@@ -143,21 +144,22 @@ impl Committer {
     }
 }
 
-/// How a dead letter is written that cannot be written as it is.
+/// How a dead letter is written that cannot be written in its full form.
 #[derive(Clone, Copy)]
 enum Plainer {
-    /// With the store's reason in the place of its own.
+    /// The store's reason replaces its own.
     Reason,
-    /// The same, and without the event that tells its instance.
+    /// The store's reason replaces its own, and the event that notifies the instance is left out.
     WithoutEvent,
-    /// It is not written, nor is the event that tells its instance.
+    /// Neither the dead letter nor the event that notifies the instance is written.
     Dropped,
 }
 
-/// A sink's rows with plainer dead letters, and the places of those that are dropped: first
-/// with one letter changed, as most likely only one cannot be written, then with all.
+/// Returns a sink's rows with plainer dead letters, and the indexes of the dead letters that are
+/// dropped. Each of the first variants changes one dead letter, because most likely only one cannot
+/// be written; the last one changes all of them.
 fn plain_dead_letters(batch: &Batch, reason: &str) -> Vec<(Batch, Vec<usize>)> {
-    /// If there are more letters, the others are not tried one by one.
+    /// If a unit has more dead letters, they are not tried one by one.
     const SINGLE_MAX: usize = 64;
     let open = open_dead_letters(batch);
     let single = open.iter().take(SINGLE_MAX).map(|index| vec![*index]);
@@ -203,7 +205,7 @@ fn with_plain_dead_letters(
     plain
 }
 
-/// Dead letters of a batch that are not resolved, by their place in it.
+/// The indexes of the unresolved dead letters in a batch.
 fn open_dead_letters(batch: &Batch) -> Vec<usize> {
     let dead_letters = batch.dead_letters.iter().enumerate();
     let open = dead_letters.filter(|(_, dead_letter)| dead_letter.status == DeadLetterStatus::Open);

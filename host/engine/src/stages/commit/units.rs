@@ -1,6 +1,6 @@
-//! Pure: a batch, and the units that it is made of. What one stage handed over at once is a
-//! unit: it is written whole or not at all. If the store rejects a batch, the committer takes
-//! it apart again, so that a unit that cannot be written does not stop the others.
+//! Pure: a batch, and the units of which it consists. A unit is what one stage handed over at once:
+//! it is written as a whole, or not at all. If the store rejects a batch, the committer splits it
+//! into its units, so that one unit that cannot be written does not stop the others.
 
 use std::collections::BTreeSet;
 use std::ops::Sub;
@@ -27,13 +27,14 @@ pub(crate) struct Unit {
     rows: Rows,
 }
 
-/// What handed a unit over, and how it is told of the outcome.
+/// The stage or sender that handed a unit over, and the channel for its outcome.
 pub(crate) enum Owner {
     Offer(Offer),
     Plugin {
         plugin: PluginName,
         replies: Vec<oneshot::Sender<()>>,
-        /// Letters of sinks that its decisions resolve. Dropped, they are open again.
+        /// Dead letters of sinks that its decisions resolve. If this is dropped, they are open
+        /// again.
         compensations: Vec<Compensation>,
         rejections: mpsc::UnboundedSender<Rejection>,
     },
@@ -47,10 +48,10 @@ pub(crate) enum Owner {
     },
 }
 
-/// Names the tables of a batch in one place: a table that is missing does not compile.
+/// Names the tables of a batch in one place, so that a forgotten table does not compile.
 macro_rules! tables {
     ($($table:ident),* $(,)?) => {
-        /// How many rows of each table.
+        /// The number of rows of each table.
         #[derive(Clone, Copy, Default)]
         pub(crate) struct Rows {
             $($table: usize,)*
@@ -71,11 +72,11 @@ macro_rules! tables {
             }
         }
 
-        /// The first rows of each table.
+        /// Splits the first rows of each table off.
         fn split_off(batch: &mut Batch, rows: Rows) -> Batch {
             Batch {
                 $($table: batch.$table.drain(..rows.$table).collect(),)*
-                // What is said of the appends is said anew when they are written.
+                // The fields that depend on the appends are computed again before they are written.
                 untaken: BTreeSet::new(),
                 expire: None,
             }
@@ -103,16 +104,16 @@ impl Gathered {
         self.units.push(Unit { owner, rows });
     }
 
-    /// Rows that take time.
+    /// The number of rows that cost time.
     pub(crate) fn size(&self) -> usize {
         self.batch.appends.len() + self.batch.decisions.len() + self.batch.messages.len()
     }
 
-    /// Makes two of it, each with about half of the units. A single unit of timers becomes two
+    /// Splits it in two, each with about half of the units. A single unit of timers becomes two
     /// with half of the timers each.
     ///
     /// # Errors
-    /// Gives it back if it is one unit that is written whole or not at all.
+    /// Returns itself if it is one unit that must be written as a whole.
     pub(crate) fn halve(mut self) -> Result<(Self, Self), Box<Self>> {
         if let [Unit { owner: Owner::Timers, rows }] = &self.units[..]
             && rows.appends > 1
@@ -136,7 +137,7 @@ impl Gathered {
         Ok((Self { batch, units: self.units }, Self { batch: self.batch, units: second }))
     }
 
-    /// Gives the events and messages new places, as others have been written meanwhile.
+    /// Assigns new places to the events and messages, because others have been written meanwhile.
     pub(crate) fn renumber(
         &mut self,
         mut position: impl FnMut() -> Position,
@@ -151,7 +152,7 @@ impl Gathered {
         }
     }
 
-    /// Takes the senders' units out, and gives each sender this error.
+    /// Removes the senders' units, and answers each sender with this error.
     pub(crate) fn refuse_offers(&mut self, error: &OfferError) {
         if !self.units.iter().any(|unit| matches!(unit.owner, Owner::Offer(_))) {
             return;
@@ -172,7 +173,7 @@ impl Gathered {
 }
 
 impl Unit {
-    /// How many of the batch's appends are of this unit.
+    /// The number of the batch's appends that belong to this unit.
     pub(crate) fn appends(&self) -> usize {
         self.rows.appends
     }

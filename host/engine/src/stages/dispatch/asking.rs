@@ -1,5 +1,6 @@
-//! Has the questions of a handler answered: by a lookup, or by the log itself, as a subject's stream.
-//! The handler is called again with all answers so far. Only the delivery's own lane waits.
+//! Gets the questions of a handler answered: by a lookup, or by the log itself (the stream of a
+//! subject). Then the handler is called again with all answers so far. Meanwhile only the lane of
+//! the delivery waits.
 
 use std::sync::Arc;
 
@@ -16,16 +17,16 @@ use crate::stages::reads::detached;
 use super::spans::answer_span;
 use super::{Answers, Asked, Dispatcher};
 
-/// A handler that has asked this often for one event asks for ever.
+/// A handler that asks more often than this for one event is taken to ask without end.
 const ROUNDS_MAX: u32 = 16;
-/// Events of one stream that a handler may be given.
+/// The most events of one stream that a handler gets.
 const STREAM_EVENTS_MAX: usize = 10_000;
-/// And what they may take of memory: much less would fit a plugin's own.
+/// The most bytes of these events. A plugin's own memory limit is usually far lower.
 const STREAM_BYTES_MAX: usize = 64 << 20;
 const STREAM_PAGE: Page = Page { rows: 1_000, bytes: 8 << 20 };
 
 impl Dispatcher {
-    /// Has questions answered; the handler is called again with all answers so far.
+    /// Gets questions answered; then the handler is called again with all answers so far.
     pub(super) fn ask(
         &mut self,
         key: &Key,
@@ -44,7 +45,9 @@ impl Dispatcher {
             }
         }
         if fresh.is_empty() {
-            return Err(Failure::Permanent("the handler asks only what it was told".to_owned()));
+            return Err(Failure::Permanent(
+                "the handler asks only questions that are answered already".to_owned(),
+            ));
         }
         delivery.rounds += 1;
         if delivery.rounds > ROUNDS_MAX {
@@ -158,7 +161,7 @@ async fn stream(
     loop {
         let page = store.read_stream(subject, after, before, STREAM_PAGE).await;
         let page = page.map_err(|error| Failure::Transient(error.to_string()))?;
-        // Once it is shortened it stays so: what the last page says holds for all of them.
+        // If any page was shortened, the stream is: each later page says so as well.
         if page.is_shortened {
             return Err(Failure::Permanent(
                 "events of the stream were removed, as they were older than `history` under \

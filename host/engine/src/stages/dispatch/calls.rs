@@ -1,4 +1,5 @@
-//! Pure: how many calls of handlers are under way, and whether another decision fits into memory.
+//! Pure: counts the calls of handlers in progress, and decides whether another decision fits into
+//! memory.
 //!
 //! A decision's size is known when it is made. Until then each call is expected to bring as much as
 //! the largest decision of late.
@@ -7,18 +8,20 @@ use tokio::sync::mpsc;
 
 use crate::changes::jobs::JobResult;
 
-/// What decisions take of memory that are made, or are being made, and wait for the committer.
+/// The most bytes of decisions that are made, or in progress, and that the committer does not have
+/// yet.
 const DECIDED_BYTES_MAX: usize = 64 << 20;
-/// A decision is expected to take at least so much: a sudden large one comes among many small.
-/// With it a thousand calls can be under way, which keeps far more shards busy than there are.
+/// The least size that a decision is expected to have, because a large one may come suddenly among
+/// many small ones. It allows a thousand calls in progress, which keeps far more shards busy than
+/// there are.
 const DECISION_BYTES: usize = 64 << 10;
 
 pub(super) struct Calls {
     results: mpsc::UnboundedSender<Vec<JobResult>>,
     under_way: usize,
-    /// What the decisions that wait for the committer take of memory,
+    /// The bytes of the decisions that wait for the committer.
     decided_bytes: usize,
-    /// and what the next ones are expected to take, each: as much as the largest of late.
+    /// The expected bytes of each further decision: those of the largest recent one.
     decision_bytes: usize,
 }
 
@@ -27,7 +30,7 @@ impl Calls {
         Self { results, under_way: 0, decided_bytes: 0, decision_bytes: DECISION_BYTES }
     }
 
-    /// Where the results come back.
+    /// The channel on which the results return.
     pub(super) fn results(&self) -> &mpsc::UnboundedSender<Vec<JobResult>> {
         &self.results
     }
@@ -44,8 +47,8 @@ impl Calls {
         self.under_way -= count;
     }
 
-    /// Whether one more decision, beside so many that are about to be made, certainly fits into
-    /// memory. There is always one under way, however large it may be.
+    /// Whether one more decision, beside `more` that are about to be made, certainly fits into
+    /// memory. One call is always allowed, however large its decision may become.
     pub(super) fn has_room(&self, more: usize) -> bool {
         let calls = self.under_way + more;
         let expected = calls.saturating_mul(self.decision_bytes);
@@ -53,19 +56,20 @@ impl Calls {
         self.decided_bytes < DECIDED_BYTES_MAX && (calls == 0 || bytes < DECIDED_BYTES_MAX)
     }
 
-    /// A decision was made.
+    /// Notes that a decision was made.
     pub(super) fn decided(&mut self, bytes: usize) {
         self.decided_bytes += bytes;
         let before = self.decision_bytes - self.decision_bytes / 64;
         self.decision_bytes = bytes.max(before).max(DECISION_BYTES);
     }
 
-    /// Decisions are larger than was expected when their calls were given to the shards.
+    /// Whether the decisions are larger than was expected when their calls were given to the
+    /// shards.
     pub(super) fn are_too_many(&self) -> bool {
         self.under_way * self.decision_bytes > 2 * DECIDED_BYTES_MAX
     }
 
-    /// The committer has the decisions that were made.
+    /// Notes that the committer has the decisions that were made.
     pub(super) fn handed_over(&mut self) {
         self.decided_bytes = 0;
     }

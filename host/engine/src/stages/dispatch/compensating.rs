@@ -1,6 +1,6 @@
-//! Events that the host has for one instance alone: they are for no later instance of the same
-//! key. And commands that could not be delivered: the decision about such an event resolves
-//! the command's dead letter, in the same commit, so that its sink goes on with the key.
+//! Events that the host makes for one instance alone: they reach no later instance of the same key.
+//! Also commands that could not be delivered: the decision about such an event resolves the
+//! command's dead letter in the same commit, so that its sink continues with the key.
 
 use crate::model::{
     DeadLetterId, DeadLetterStatus, Event, Instance, Key, LogEntry, Origin, Position, reserved,
@@ -10,10 +10,11 @@ use crate::seams::store::Closing;
 use super::Dispatcher;
 
 impl Dispatcher {
-    /// The plugin has decided what follows from a command that could not be delivered.
+    /// The plugin has decided the event about a command that could not be delivered: its dead
+    /// letter is resolved.
     pub(super) fn compensate(&mut self, entry: &LogEntry) {
         let Some(id) = refused_dead_letter(entry) else { return };
-        // Else an operator has decided about the letter, and it goes as that says.
+        // Otherwise an operator has already resolved the dead letter, and that decision holds.
         let Some(compensation) = self.context.refusals.compensate(id) else { return };
         self.output.rows().compensations.push(compensation);
         self.output.rows().dead_letters_closed.push(Closing {
@@ -24,17 +25,18 @@ impl Dispatcher {
         });
     }
 
-    /// The instance that sent a refused command is not there to be told.
+    /// Notes on the dead letter that the instance which sent the refused command no longer exists.
     pub(super) fn note_absence(&mut self, key: &Key, position: Position) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         if let Some(id) = refused_dead_letter(&delivery.entry) {
-            let note = "its instance was removed before it could be told".to_owned();
+            let note = "its instance was removed before it could be notified".to_owned();
             self.output.rows().dead_letters_noted.push((id, note));
         }
     }
 }
 
-/// The dead letter of the command that an event tells of. Events of senders tell of none.
+/// The dead letter of the command that an event reports as undeliverable; none for an event of a
+/// sender.
 fn refused_dead_letter(entry: &LogEntry) -> Option<DeadLetterId> {
     let LogEntry { event, hops, .. } = entry;
     if event.event_type != reserved::COMMAND_UNDELIVERABLE || hops.origin() != Origin::Host {

@@ -1,10 +1,10 @@
 //! Dead letters of events: the events that wait behind them, and the actions of operators.
 //!
-//! What becomes of a dead letter is decided in `pure/dead_letters.rs`. An operator's action is one
+//! What happens to a dead letter is decided in `pure/dead_letters.rs`. An operator's action is one
 //! commit: the status of the dead letter, and the rows that are dropped with it. When that is
 //! durable, the rows of a key that continues are read back from the store in portions; events that
-//! arrive for the key meanwhile are kept behind them. Each parked event leaves its row in the commit
-//! that settles it. So the work continues at the same place after a crash at any point.
+//! arrive for the key meanwhile are kept behind them. Each parked event leaves its row in the
+//! commit that settles it. So the work continues at the same place after a crash at any point.
 
 use std::sync::Arc;
 
@@ -26,17 +26,17 @@ use super::hand_over::HandOver;
 use super::routing::Dead;
 use super::{Delivery, Dispatcher, Via, ending, is_for_instance};
 
-/// What a key goes on with.
+/// The rows with which a key continues.
 pub(super) struct Resumed {
     key: Key,
     dead_letter: Option<DeadLetter>,
     rows: Vec<LogEntry>,
-    /// As it is stored; what is in memory may be newer.
+    /// The stored instance; the one in memory may be newer.
     instance: Option<StoredInstance>,
 }
 
 impl Dispatcher {
-    /// Reads what may go on, as much of it as there is room for.
+    /// Reads the portions of the keys that may continue, as many as there is room for.
     pub(super) fn read_portions(&mut self) {
         while let Some(portion) = self.dead_letters.next_portion() {
             let durable = self.output.unless_durable();
@@ -65,17 +65,17 @@ impl Dispatcher {
         }
     }
 
-    /// Answers when what was done is durable.
+    /// Answers the request when its effects are durable.
     pub(super) fn answer(
         &mut self,
         reply: oneshot::Sender<Result<oneshot::Receiver<()>, ResolveError>>,
         outcome: Result<(), ResolveError>,
     ) {
-        // The caller may have hung up; what was decided holds all the same.
+        // The caller may have hung up. The action holds all the same.
         let _ = reply.send(outcome.map(|()| self.output.when_durable()));
     }
 
-    /// Whether the letter may be resolved now.
+    /// Whether the dead letter may be resolved now.
     pub(super) fn check_dead_letter(
         &self,
         key: &Key,
@@ -96,7 +96,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// An operator who ends an instance gives up its open letters, and all that waits.
+    /// An operator ends an instance: its open dead letters, and all rows that wait for it, are
+    /// given up.
     pub(super) fn give_up(&mut self, key: &Key, end: &Event) {
         let dead_letters = self.dead_letters.give_up(key, &mut self.output);
         let Resolution { by, reason, .. } = ending::resolution(end);
@@ -108,8 +109,8 @@ impl Dispatcher {
         }));
     }
 
-    /// Nothing waits behind such a letter. Its event goes to the log once more, for
-    /// this plugin alone: there it finds whom it reaches by today's rules.
+    /// Resolves a dead letter without a key. Nothing waits behind it. Its event is appended to the
+    /// log once more, for this plugin alone, and is routed there by the current rules.
     fn resolve_keyless(
         &mut self,
         mut dead_letter: DeadLetter,
@@ -134,7 +135,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Appends a letter's event to the log once more, for this plugin alone.
+    /// Appends the event of a dead letter to the log once more, for this plugin alone.
     pub(super) fn requeue(&mut self, mut dead_letter: DeadLetter, resolution: Resolution) {
         dead_letter.resolved(DeadLetterStatus::Redriven, resolution);
         self.output.count().requeued += 1;
@@ -154,7 +155,7 @@ impl Dispatcher {
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {
         let Resumed { key, mut dead_letter, mut rows, instance } = resumed;
-        // Nothing of a key leaves memory while a portion of it is read.
+        // No instance of a key leaves memory while a portion of the key is read.
         if let Some(instance) = instance {
             self.instance_cache.insert_loaded(instance);
         }
@@ -185,12 +186,12 @@ impl Dispatcher {
         let position = entry.position;
         let subscription = self.versions.subscription(&entry.event).cloned();
         let Some(subscription) = subscription else {
-            // The plugin was replaced by one that has no use for it.
+            // The plugin was replaced by a version that does not take this event.
             self.output.count().ignored_absent += 1;
             return self.settle(key, position, via);
         };
-        // It was routed when it came, perhaps by other rules: who waited for it gets it. What
-        // was edited since was routed anew.
+        // The event was routed when it arrived, perhaps by other rules: the instance that waited
+        // for it gets it. An event that was edited since was routed again.
         let mut keys = correlate(&entry.event, &subscription.key).unwrap_or_default();
         if !keys.contains(key) && !self.is_rerouted(via) {
             keys.push(key.clone());
@@ -201,7 +202,7 @@ impl Dispatcher {
         self.push(key, delivery);
     }
 
-    /// The event at the front of a lane failed for good: what is behind it waits.
+    /// The event at the front of a lane failed permanently: the events behind it wait.
     pub(super) fn park_behind_dead_letter(
         &mut self,
         key: &Key,
@@ -232,7 +233,7 @@ impl Dispatcher {
                 }
             }
         }
-        // An end waits behind no letter: it gives up this one, too.
+        // The end of an instance waits behind no dead letter: it gives up this one, too.
         for end in ends {
             self.enqueue(key, end);
         }
@@ -241,7 +242,7 @@ impl Dispatcher {
 }
 
 impl Via {
-    /// What the delivery is to its key.
+    /// The delivery as an item of its key's lane.
     pub(super) fn item(self) -> LaneItem {
         match self {
             Self::Flight | Self::Hold => LaneItem::Fresh,
@@ -306,7 +307,7 @@ async fn read_portion(
     Ok(Resumed { key: key.clone(), dead_letter, rows, instance })
 }
 
-/// An event on its way back to the log, as one for this plugin alone.
+/// An event that is appended to the log again, for this plugin alone.
 fn redriven(plugin: &PluginName, event: &Event) -> Event {
     let mut event = event.clone();
     let names = [reserved::EXTENSION_PLUGIN, reserved::EXTENSION_REDRIVEN];

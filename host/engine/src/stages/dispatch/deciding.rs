@@ -1,5 +1,5 @@
-//! Applies the reply of a handler: a decision changes the instance in memory and the next commit,
-//! questions are answered and lead to another call (`asking.rs`), and a failure leads to a retry or to
+//! Applies the reply of a handler. A decision changes the instance in memory and the next commit;
+//! questions are answered and lead to another call (`asking.rs`); a failure leads to a retry or to
 //! a dead letter.
 //!
 //! Message ids and seeds follow from the event, so a repeated call sends the same messages. A
@@ -27,7 +27,7 @@ use super::spans::{HandedOn, report_failure, without_trace};
 use super::versions::PluginVersion;
 use super::{Dispatcher, Via, hops, importing};
 
-/// Events that wait for a lookup ask it again within so many milliseconds, in any order.
+/// The events that wait for a lookup ask it again within this many milliseconds, in any order.
 const PROBE_TURNS_MS: u64 = 100;
 
 impl Dispatcher {
@@ -128,7 +128,7 @@ impl Dispatcher {
             true => self.transit(key, &entry, decision, written.or(state), &made),
             false => Vec::new(),
         };
-        // Before the lane goes on: what an instance has just claimed comes next.
+        // Done before the lane continues: the events that an instance has just claimed come next.
         for claimed_key in &claimed {
             self.on_claim(claimed_key, key, accepted_at);
         }
@@ -137,7 +137,7 @@ impl Dispatcher {
         self.settle(key, position, via);
     }
 
-    /// Writes the instance's next version, and returns the keys that are newly its own.
+    /// Writes the next version of the instance, and returns the keys that it has newly claimed.
     fn transit(
         &mut self,
         key: &Key,
@@ -165,7 +165,7 @@ impl Dispatcher {
         if let Some(span) = made.handed_on.span {
             instance.trace = Some(Box::new(span));
         }
-        // One that is complete decides only what reopens it.
+        // A completed instance decides only events that may reopen it.
         instance.status = match decision.complete {
             true => InstanceStatus::Completed,
             false => InstanceStatus::Running,
@@ -181,8 +181,8 @@ impl Dispatcher {
         claimed
     }
 
-    /// An instance is over: its timers are cleared, and what comes for the keys that it had
-    /// claimed is no longer for it.
+    /// An instance is finished: its timers are cleared, and later events for the keys that it had
+    /// claimed no longer reach it.
     pub(super) fn release_all(&mut self, key: &Key) {
         let (claims, timers) = self.instance_cache.release_all(key);
         let released = claims.into_iter().map(|claimed| ((claimed, key.clone()), false));
@@ -193,7 +193,7 @@ impl Dispatcher {
             .extend(timers.into_iter().map(|name| ((key.clone(), name), None)));
     }
 
-    /// A timer that fired is set no more, unless it is set anew.
+    /// A timer that fired is no longer set, unless the decision sets it again.
     fn take_fired(&mut self, key: &Key, event: &Event) {
         if event.event_type == reserved::TIMER_FIRED
             && let Some(name) = event.subject.as_deref().map(TimerName::from)
@@ -203,7 +203,7 @@ impl Dispatcher {
         }
     }
 
-    /// The instance's next version, for memory and for the next commit.
+    /// Keeps the next version of the instance in memory, and adds it to the next commit.
     pub(super) fn write(&mut self, instance: Arc<Instance>) {
         let status = instance.status;
         self.output.rows().instances.insert(instance.key.clone(), Arc::clone(&instance));
@@ -264,7 +264,7 @@ impl Dispatcher {
         }
     }
 
-    /// Gives the decision's messages their ids, and addresses them.
+    /// Derives the ids of the decision's messages, and addresses them to their sinks.
     fn send(
         &mut self,
         key: &Key,
@@ -282,7 +282,8 @@ impl Dispatcher {
         let mut sent = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             let is_command = message.kind == MessageKind::Command;
-            // What an enricher publishes is for the outside; other events leave where a route says so.
+            // The events of an enricher leave the host. Other events leave only if a route names
+            // their type.
             let leaves = is_command || self.versions.role() == Role::Enricher;
             let sink = match leaves {
                 true => Some(self.context.routes.sink(&message.event_type)),
@@ -356,8 +357,9 @@ impl Dispatcher {
             Charge::Attempt => own,
             Charge::Lookup { failed_at, until } => {
                 troubles.failed_at = Some(failed_at);
-                // A lookup that is down has its own pause. Then any of those who wait asks it:
-                // if it were always the same one, and that one failed, it would stay down.
+                // A lookup that is down has a pause of its own. After it, any of the waiting events
+                // asks: if it were always the same one, and that one failed, the lookup would stay
+                // down.
                 let turn = mix(seed ^ u64::from(troubles.failures)) % PROBE_TURNS_MS;
                 until.map_or(own, |until| after(until, Duration::from_millis(turn)))
             }
@@ -387,7 +389,7 @@ impl Instance {
     }
 }
 
-/// What the types do not exclude.
+/// Checks the rules that the types cannot express.
 fn check(decision: &Decision, own: &Key) -> Result<(), String> {
     for change in &decision.keys {
         match change {
@@ -405,20 +407,20 @@ fn check(decision: &Decision, own: &Key) -> Result<(), String> {
     Ok(())
 }
 
-/// What all messages and timers of a decision have in common.
+/// The values that all messages and timers of a decision share.
 struct Made {
     now: Timestamp,
     hops: Hops,
     handed_on: HandedOn,
 }
 
-/// CloudEvents' partitioning extension carries the ordering key, unless the plugin has set it. The
-/// trace is the host's to set.
+/// The partitioning extension of CloudEvents carries the ordering key, unless the plugin has set
+/// it. Only the host sets the trace.
 fn extensions(message: &Outgoing, key: &Key, trace: Option<&Trace>) -> Vec<(String, String)> {
     const PARTITION: &str = "partitionkey";
     let mut extensions = without_trace(&message.extensions);
     if !extensions.iter().any(|(name, _)| name == PARTITION) {
-        // A key is what data says; an attribute has no control characters.
+        // A key comes from data, and an attribute must not have control characters.
         let key = attribute::encoded(key.as_str()).into_owned();
         extensions.push((PARTITION.to_owned(), key));
     }

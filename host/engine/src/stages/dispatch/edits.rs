@@ -26,22 +26,22 @@ pub(super) struct Rerouted {
     instances: Vec<StoredInstance>,
 }
 
-/// The correlation keys of a letter's event.
+/// The correlation keys of a dead letter's event, before and after the edit.
 struct Keys {
     before: BTreeSet<Key>,
     after: BTreeSet<Key>,
 }
 
-/// What becomes of an edited event.
+/// Where an edited event goes.
 enum Route {
-    /// It goes to the instance or lane at which it failed, in its old place.
+    /// To the instance or lane at which it failed, in its old place.
     Stay,
-    /// It goes to the log.
+    /// To the end of the log.
     Move,
 }
 
 impl Dispatcher {
-    /// Whether a delivery is of a letter whose event was edited, and names other keys since.
+    /// Whether a delivery is the event of a dead letter that was edited and now names other keys.
     pub(super) fn is_rerouted(&self, via: Via) -> bool {
         let Via::DeadLetter(id) = via else { return false };
         let Some(dead_letter) = self.dead_letters.in_lane(id) else { return false };
@@ -51,15 +51,15 @@ impl Dispatcher {
             .is_some_and(|edited| self.correlated(edited) != self.correlated(&dead_letter.event))
     }
 
-    /// The keys of an event by today's rules; none if it has none.
+    /// The keys of an event by the current rules; empty if it has none.
     fn correlated(&self, event: &Event) -> BTreeSet<Key> {
         let rule = self.versions.subscription(event);
         let keys = rule.and_then(|rule| correlate(event, &rule.key).ok());
         keys.unwrap_or_default().into_iter().collect()
     }
 
-    /// Hands back the request, unless it is refused, or is for an edited event whose route
-    /// is found first.
+    /// Returns the request, unless it is refused, or is about an edited event whose route must be
+    /// found first.
     pub(super) fn check_edited(&mut self, mut request: ResolveRequest) -> Option<ResolveRequest> {
         let Action::Redrive { edited: Some(edited) } = &mut request.resolution.action else {
             return Some(request);
@@ -81,7 +81,7 @@ impl Dispatcher {
         let of_host = edited.event_type.starts_with(reserved::PREFIX);
         let extra = |after: &Key| *after != key && !keys.before.contains(after);
         let stays = keys.after.contains(&key) && !keys.after.iter().any(extra);
-        // With the keys by which it came it is for whom it was.
+        // An event that still has the keys by which it came reaches the same instance as before.
         if of_host || stays || keys.before == keys.after {
             return Some(request);
         }
@@ -93,7 +93,7 @@ impl Dispatcher {
         None
     }
 
-    /// Asks the store about the instances that the event named, and names now.
+    /// Reads the instances of the keys that the event named before, and names now.
     fn reroute(&mut self, key: Key, keys: Keys, request: ResolveRequest) {
         let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         let mut all = vec![key];
@@ -139,7 +139,7 @@ impl Dispatcher {
         let mut own = BTreeSet::from([key.clone()]);
         let mut has_it = None;
         for StoredInstance { instance, claims, .. } in stored {
-            // What is in memory may be newer.
+            // The instance in memory may be newer.
             let claims = self.instance_cache.claims_of(&instance.key).unwrap_or(&claims);
             let has = |keys: &BTreeSet<Key>| {
                 keys.iter().any(|k| *k == instance.key || claims.contains(k))
@@ -169,7 +169,7 @@ impl Dispatcher {
         }
     }
 
-    /// Checks an edited event, and finds its keys. What the host has noted on it stays.
+    /// Checks an edited event, and finds its keys. The attributes that the host has set on it stay.
     fn keys_of(&self, dead_letter: &DeadLetter, edited: &mut Event) -> Result<Keys, String> {
         let original = &dead_letter.event;
         if (&edited.id, &edited.source) != (&original.id, &original.source) {

@@ -1,7 +1,7 @@
 //! The end of an instance. If an operator ends one, the dispatcher does it without the handler,
-//! when the turn of the event comes, so in log order like everything else that happens to the
-//! instance. Housekeeping has finished instances removed here, by their dispatcher, so that no
-//! later event finds them in memory.
+//! when the turn of the event comes: in log order, like everything else that happens to the
+//! instance. Housekeeping asks the dispatcher of an instance to remove it when it has been finished
+//! for long enough, so that no later event finds it in memory.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl Dispatcher {
         delivery.is_some_and(|delivery| is_end(&delivery.entry.event))
     }
 
-    /// The instance is over. Its state stays, for whoever asks what it was.
+    /// Finishes the instance. Its state stays, so that an operator can read it.
     pub(super) fn end(&mut self, key: &Key, position: Position) {
         let Some(delivery) = self.lanes.finish(key, position.0) else { return };
         let Some(before) = self.instance_cache.get(key) else { return };
@@ -51,7 +51,7 @@ impl Dispatcher {
 }
 
 impl Dispatcher {
-    /// Removes instances that are over, and that nothing is under way for.
+    /// Removes finished instances, except those for which deliveries are in progress.
     pub(super) fn on_remove(&mut self, request: RemoveRequest) {
         let RemoveRequest { instances, reply } = request;
         let (durable, commit) = (self.output.durable(), self.output.next_commit());
@@ -75,7 +75,7 @@ impl Dispatcher {
                 durable
             }
         };
-        // Housekeeping may have ended.
+        // Housekeeping may have stopped.
         let _ = reply.send((count, durable));
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn is_end(event: &Event) -> bool {
     event.event_type == reserved::INSTANCE_ENDED
 }
 
-/// What every process manager does with the event.
+/// How every process manager takes the event.
 pub(super) fn subscription() -> Subscription {
     Subscription {
         event_type: reserved::INSTANCE_ENDED.to_owned(),
@@ -95,7 +95,7 @@ pub(super) fn subscription() -> Subscription {
     }
 }
 
-/// By whom and why, as `Engine::end` wrote it.
+/// The operator and the reason, as `Engine::end` wrote them.
 pub(super) fn resolution(event: &Event) -> Resolution {
     let data: Value = serde_json::from_slice(&event.data).unwrap_or_default();
     let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();

@@ -1,11 +1,11 @@
 //! Pure: the events that are routed and not settled, and the cursor that follows from them.
 //!
 //! A flight is settled when no delivery of it is outstanding and no instance can claim it any more.
-//! An *open* flight may still be claimed, because an earlier event is not decided. It closes when it
-//! is the earliest flight and all that it reached have decided.
+//! An *open* flight may still be claimed, because an earlier event is not decided. It closes when
+//! it is the earliest flight and all instances that it reached have decided.
 //!
-//! The cursor names what is settled, also out of order. Of the other flights, the store knows the
-//! instances that have decided: after a restart they do not decide again.
+//! The cursor names the events that are settled, also out of order. Of the other flights, the store
+//! has the instances that have decided: after a restart they do not decide again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use crate::model::{Cursor, Effect, Key, LogEntry, Position, Subscription, Timest
 use crate::pure::hash::HashMap;
 use crate::pure::watermark::Watermark;
 
-/// An event on its way.
+/// An event that is routed and not settled.
 pub(super) struct Flight {
     pub(super) entry: LogEntry,
     pub(super) subscription: Arc<Subscription>,
     pub(super) keys: Arc<[Key]>,
-    /// Instances or lanes that get it, whether they have decided or not.
+    /// The instances or lanes that get it, whether they have decided or not.
     pub(super) reached: Vec<Key>,
-    /// Of those that it reached, so many decided it. The others ignored it, or it is parked
-    /// or dead.
+    /// How many of these instances decided it. The others ignored it, or it is parked or dead
+    /// there.
     pub(super) decisions: usize,
-    /// Until when it may be held.
+    /// The deadline until which it may be held.
     pub(super) until: Option<Timestamp>,
-    /// Deliveries that are not settled.
+    /// The number of deliveries that are not settled.
     outstanding: usize,
     is_open: bool,
 }
@@ -41,26 +41,27 @@ pub(super) struct Reached {
 
 pub(super) struct Flights {
     all: BTreeMap<Position, Flight>,
-    /// What their events take of memory.
+    /// The bytes of the events of all flights.
     bytes: usize,
     partly: PartlyDecided,
-    /// The open ones by the keys they name.
+    /// The open flights, by the keys that they name.
     open: HashMap<Key, BTreeSet<Position>>,
     watermark: Watermark,
-    /// Where the last run had come: what it had settled out of order is not read again.
+    /// The cursor at which the last run ended: events that it had settled out of order are not read
+    /// again.
     recovered: Cursor,
 }
 
-/// Events that only some of their instances have decided. What changes is handed over, not all of
-/// it: an event can reach thousands of instances.
+/// Events that only some of their instances have decided. Only the changes since the last hand-over
+/// are handed over, because one event can reach thousands of instances.
 struct PartlyDecided {
-    /// Who had decided an event that is not settled, when the last run ended.
+    /// The instances that had decided an unsettled event when the last run ended.
     before: BTreeMap<Position, Vec<Key>>,
-    /// Events of which the store knows, or is about to know, who has decided them.
+    /// Events for which the store has, or is about to have, the instances that have decided them.
     on_record: BTreeSet<Position>,
-    /// Who has decided since the last hand-over,
+    /// The instances that have decided since the last hand-over.
     decided: BTreeMap<Position, Vec<Key>>,
-    /// and which events that are on record are settled since then.
+    /// The events on record that were settled since the last hand-over.
     settled: Vec<Position>,
 }
 
@@ -103,12 +104,13 @@ impl Flights {
         self.all.first_key_value().map(|(position, _)| *position)
     }
 
-    /// When the earliest event was accepted that is not settled.
+    /// When the earliest unsettled event was accepted.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.all.first_key_value().map(|(_, flight)| flight.entry.received_at)
     }
 
-    /// Until when an event may be held, if it is under way and may be held at all.
+    /// The deadline until which an event may be held; none if it is not in flight, or may not be
+    /// held.
     pub(super) fn until(&self, position: Position) -> Option<Timestamp> {
         self.all.get(&position).and_then(|flight| flight.until)
     }
@@ -118,7 +120,7 @@ impl Flights {
         self.recovered.contains(position.0)
     }
 
-    /// An event is on its way. An open one may be claimed until it closes.
+    /// Adds an event. An open one may be claimed until it closes.
     pub(super) fn insert(
         &mut self,
         entry: LogEntry,
@@ -153,7 +155,8 @@ impl Flights {
         self.open.get(key).cloned().unwrap_or_default()
     }
 
-    /// An instance or lane is to get the event. None if it has it, or the event is settled.
+    /// Adds a delivery to an instance or lane. Returns none if it has the event already, or if the
+    /// event is settled.
     pub(super) fn reach(&mut self, position: Position, key: &Key) -> Option<Reached> {
         let flight = self.all.get_mut(&position)?;
         if flight.reached.contains(key) {
@@ -169,7 +172,7 @@ impl Flights {
         })
     }
 
-    /// The instance released the key before its turn came: as if it had never been reached.
+    /// Takes a delivery back, because the instance released the key before its turn came.
     pub(super) fn unreach(&mut self, position: Position, key: &Key) {
         if let Some(flight) = self.all.get_mut(&position) {
             flight.outstanding -= 1;
@@ -177,14 +180,14 @@ impl Flights {
         }
     }
 
-    /// An instance decided the event.
+    /// Notes that an instance decided the event.
     pub(super) fn count_decision(&mut self, position: Position) {
         if let Some(flight) = self.all.get_mut(&position) {
             flight.decisions += 1;
         }
     }
 
-    /// A delivery of the event is done with.
+    /// Notes that a delivery of the event is settled.
     pub(super) fn settle(&mut self, position: Position, key: &Key) {
         let Some(flight) = self.all.get_mut(&position) else { return };
         flight.outstanding -= 1;
@@ -194,8 +197,8 @@ impl Flights {
         self.finish_if_settled(position);
     }
 
-    /// Finishes an event that cannot be claimed, if all that it reached are done with it. True if
-    /// it is finished.
+    /// Finishes an event that cannot be claimed any more, if all its deliveries are settled.
+    /// Returns true if it is finished.
     pub(super) fn finish_if_settled(&mut self, position: Position) -> bool {
         let is_settled = |flight: &Flight| !flight.is_open && flight.outstanding == 0;
         let settled = self.all.get(&position).is_some_and(is_settled);
@@ -212,8 +215,8 @@ impl Flights {
         can_close.then(|| (*position, Arc::clone(&flight.keys)))
     }
 
-    /// Closes the earliest flight, if it is open and all that it reached have decided: no earlier
-    /// decision can change any more who gets it.
+    /// Closes the earliest flight, if it is open and all instances that it reached have decided: no
+    /// earlier decision can change any more which instances get it.
     pub(super) fn close_first(&mut self) -> Option<Flight> {
         let (&position, flight) = self.all.first_key_value()?;
         if !flight.is_open || flight.outstanding > 0 {
@@ -238,14 +241,14 @@ impl Flights {
         Some(flight)
     }
 
-    /// An event is done with that has no flight.
+    /// Settles an event that has no flight.
     pub(super) fn finish(&mut self, position: Position) {
         self.watermark.finish(position.0);
         self.partly.finish(position);
     }
 
-    /// The positions `first..=last` hold nothing for the plugin. True if the cursor moved: the
-    /// last run may have settled them.
+    /// Skips the positions `first..=last`, which hold nothing for the plugin. Returns true if the
+    /// cursor moved: the last run may have settled them already.
     pub(super) fn skip(&mut self, mut first: u64, last: u64) -> bool {
         let mut has_moved = false;
         while first <= last && first <= self.recovered.highest() {
@@ -262,13 +265,13 @@ impl Flights {
         has_moved
     }
 
-    /// What is settled.
+    /// The events that are settled.
     pub(super) fn cursor(&self) -> Cursor {
         self.watermark.cursor()
     }
 
-    /// Who has decided events that are not settled, since this was asked last; and the events on
-    /// record that were settled since then. To be handed over with the cursor.
+    /// Takes the instances that have decided unsettled events since the last call, and the events
+    /// on record that were settled since then. Both are handed over with the cursor.
     pub(super) fn take_partly_decided(&mut self) -> (BTreeMap<Position, Vec<Key>>, Vec<Position>) {
         let PartlyDecided { decided, settled, on_record, .. } = &mut self.partly;
         on_record.extend(decided.keys().copied());
@@ -277,7 +280,7 @@ impl Flights {
 }
 
 impl PartlyDecided {
-    /// The event is settled: the store no longer needs to know who has decided it.
+    /// The event is settled: the store no longer needs the instances that have decided it.
     fn finish(&mut self, position: Position) {
         self.decided.remove(&position);
         if self.on_record.remove(&position) {
@@ -331,12 +334,12 @@ mod tests {
         Flights::new(Cursor::default(), BTreeMap::new())
     }
 
-    /// What the store has of the events that only some of their instances have decided.
+    /// What the store has about the events that only some of their instances have decided.
     #[derive(Default)]
     struct Record(BTreeMap<Position, Vec<Key>>);
 
     impl Record {
-        /// After the next hand-over.
+        /// The content after the next hand-over.
         fn after(&mut self, flights: &mut Flights) -> Vec<(u64, Vec<Key>)> {
             let (decided, settled) = flights.take_partly_decided();
             for position in settled {

@@ -1,8 +1,9 @@
-//! What the dispatcher has done and not handed over to the committer yet, and which of its
-//! hand-overs are durable.
+//! The changes of a dispatcher that the committer does not have yet, and which hand-overs are
+//! durable.
 //!
-//! A dispatcher hands over one set of changes at a time, in order. Rows are handed over as soon as
-//! the committer takes them. A cursor that moved over events of no interest waits for company.
+//! A dispatcher hands over one set of changes at a time, in order. It hands rows over as soon as
+//! the committer takes them. A cursor that moved only over events of no interest waits for a while,
+//! so that it shares a commit with other changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,11 +17,12 @@ use crate::model::{Counters, Cursor, PluginName};
 use crate::pure::monotonic::Instant;
 use crate::seams::store::PluginProgress;
 
-/// Rows waiting for the committer. Beyond this the dispatcher waits for it.
+/// The most rows that wait for the committer. With more the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
 /// And what the events in them take of memory.
 const CHANGES_BYTES_MAX: usize = 64 << 20;
-/// How long a cursor that moved over events of no interest may wait for company in a commit.
+/// How long a cursor that moved only over events of no interest may wait for a commit that other
+/// changes need.
 pub(super) const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) struct HandOver {
@@ -29,19 +31,19 @@ pub(super) struct HandOver {
     /// Of the events that `changes` has.
     bytes: usize,
     counters: Counters,
-    /// Whether `changes` has rows, or the cursor alone has moved.
+    /// Whether `changes` has rows, or only the cursor has moved.
     dirty: Dirty,
-    /// Since when something waits.
+    /// Since when changes wait.
     waits_since: Option<Instant>,
-    /// How often changes were handed over, and how many of those are durable.
+    /// How many sets of changes were handed over, and how many of them are durable.
     handed_over: u64,
     durable: u64,
-    /// Told when the ones after `durable` are, in order.
+    /// The notifications for the sets after `durable`, in order.
     becoming_durable: VecDeque<oneshot::Receiver<()>>,
-    /// One set of changes may be with the committer's queue at a time.
+    /// Only one set of changes may be in the committer's queue at a time.
     slot: Arc<Semaphore>,
     work: mpsc::UnboundedSender<Work>,
-    /// The committer's way to tell of what the store rejects.
+    /// The channel on which the committer reports the changes that the store rejects.
     rejections: mpsc::UnboundedSender<Rejection>,
 }
 
@@ -64,7 +66,7 @@ impl HandOver {
             changes: PluginChanges::default(),
             bytes: 0,
             counters,
-            // A plugin without progress would keep the history from ever being removed.
+            // A plugin without progress would prevent the removal of the history.
             dirty: Dirty::CursorOnly,
             waits_since: None,
             handed_over: 0,
@@ -76,7 +78,7 @@ impl HandOver {
         }
     }
 
-    /// The rows, to change them.
+    /// The rows, for changes.
     pub(super) fn rows(&mut self) -> &mut PluginChanges {
         self.dirty = Dirty::Rows;
         &mut self.changes
@@ -87,7 +89,7 @@ impl HandOver {
         self.bytes += bytes;
     }
 
-    /// What became of events, to count one.
+    /// The counters of the outcomes of events.
     pub(super) fn count(&mut self) -> &mut Counters {
         self.dirty = Dirty::Rows;
         &mut self.counters
@@ -99,7 +101,7 @@ impl HandOver {
         }
     }
 
-    /// Something was settled: the cursor is not kept waiting.
+    /// Notes that an event was settled: the cursor is handed over without delay.
     pub(super) fn settled(&mut self) {
         self.dirty = Dirty::Rows;
     }
@@ -112,7 +114,7 @@ impl HandOver {
         self.changes.rows() < CHANGES_MAX && self.bytes < CHANGES_BYTES_MAX
     }
 
-    /// Whether what waits is to be handed over now. To be asked before each wait of the dispatcher.
+    /// Whether changes must be handed over now. The dispatcher asks before each wait.
     pub(super) fn is_due(&mut self) -> bool {
         match self.dirty {
             Dirty::Clean => self.waits_since = None,
@@ -124,7 +126,7 @@ impl HandOver {
         self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && is_overdue)
     }
 
-    /// How much longer what waits may wait.
+    /// How much longer the changes may wait.
     pub(super) fn due_in(&self) -> Option<Duration> {
         self.waits_since.map(|since| CURSOR_DELAY.saturating_sub(since.elapsed()))
     }
@@ -133,7 +135,7 @@ impl HandOver {
         Arc::clone(&self.slot)
     }
 
-    /// Hands over what was done, with the cursor that says so.
+    /// Hands over the changes together with the cursor.
     pub(super) fn send(&mut self, permit: OwnedSemaphorePermit, cursor: Cursor) {
         let mut changes = std::mem::take(&mut self.changes);
         self.bytes = 0;
@@ -152,7 +154,7 @@ impl HandOver {
         let _ = self.work.send(Work::Plugin(Box::new(changes)));
     }
 
-    /// The number of the commit that brings what is done now.
+    /// The number of the commit that will have the current changes.
     pub(super) fn next_commit(&self) -> u64 {
         self.handed_over + 1
     }
@@ -172,21 +174,21 @@ impl HandOver {
         }
     }
 
-    /// Resolves when all that is done so far is durable.
+    /// Resolves when all changes so far are durable.
     pub(super) fn when_durable(&mut self) -> oneshot::Receiver<()> {
         let (committed, durable) = oneshot::channel();
         self.rows().replies.push(committed);
         durable
     }
 
-    /// The same; none if it is durable already.
+    /// The same; none if they are durable already.
     pub(super) fn unless_durable(&mut self) -> Option<oneshot::Receiver<()>> {
         self.count_durable();
         let is_durable = self.dirty != Dirty::Rows && self.becoming_durable.is_empty();
         (!is_durable).then(|| self.when_durable())
     }
 
-    /// Whether something is handed over and not durable.
+    /// Whether a set of changes is handed over and not durable.
     pub(super) fn is_under_way(&self) -> bool {
         !self.becoming_durable.is_empty()
     }
@@ -195,7 +197,7 @@ impl HandOver {
     /// engine recovers, and drops the dispatcher.
     pub(super) async fn next_durable(&mut self) {
         let Some(durable) = self.becoming_durable.front_mut() else { return };
-        // A receiver that has told of the end must not be asked again.
+        // A receiver that has resolved must not be polled again.
         if durable.is_terminated() || durable.await.is_err() {
             return std::future::pending().await;
         }
@@ -203,7 +205,7 @@ impl HandOver {
         self.durable += 1;
     }
 
-    /// Waits until all that is handed over is durable, or the committer is gone.
+    /// Waits until everything that was handed over is durable, or the committer is gone.
     pub(super) async fn drain(self) {
         for durable in self.becoming_durable {
             if durable.is_terminated() || durable.await.is_err() {

@@ -1,4 +1,4 @@
-//! Events that wait for instances to claim their keys, for a bounded time.
+//! Holds: events that wait for a bounded time for an instance that claims one of their keys.
 //!
 //! A held event reaches every instance that claims one of its keys within that time, also if other
 //! instances have decided it: a package that spans two orders must reach the order that is placed
@@ -6,9 +6,9 @@
 //!
 //! The time is the log's own. A claim counts if the event that made it was accepted before the
 //! deadline, whenever it is decided. A hold ends when the log has reached its deadline and
-//! everything before that place is decided. So a plugin that lags, was away, or is new to an old
-//! log decides like one that was always there. If no later event comes, the committer says when
-//! everything that was accepted before the deadline is in the log.
+//! everything before that place is decided. So a plugin that lags, was not served for a while, or
+//! is new to an old log decides like one that was always served. If no later event comes, the
+//! committer says when everything that was accepted before the deadline is in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,10 +32,10 @@ pub(super) struct Holds {
     bytes: usize,
     by_key: HashMap<Key, BTreeSet<Position>>,
     deadlines: Deadlines,
-    /// Claims of decisions that the last run made ahead of its cursor: whether they were in
-    /// time shows when the log is read that far again.
+    /// Claims by decisions that the last run made ahead of its cursor. Whether they were in time is
+    /// known when the log is read that far again.
     claimed_ahead: BTreeMap<Position, Vec<(Position, Key)>>,
-    /// The committer is asked how far the log has come.
+    /// The request to the committer that asks how far the log has come.
     check: Option<LogCheck>,
 }
 
@@ -43,33 +43,34 @@ struct HeldEvent {
     entry: LogEntry,
     keys: Arc<[Key]>,
     until: Timestamp,
-    /// Instances that have it.
+    /// The instances that have got the event.
     reached: Vec<Key>,
-    /// Instances that are about to decide it.
+    /// The instances that are about to decide it.
     outstanding: BTreeSet<Key>,
-    /// It ends when those have decided.
+    /// The hold ends when the outstanding instances have decided.
     is_over: bool,
 }
 
-/// Where the holds of events end, also of those that may be held yet.
+/// The places at which holds end, also of events that may be held later.
 #[derive(Default)]
 struct Deadlines {
     open: BTreeSet<(Timestamp, Position)>,
-    /// Event to the place before which its hold ends.
+    /// By event: the place before which its hold ends.
     ends: HashMap<Position, Position>,
-    /// The same, in the order of these places.
+    /// The same, ordered by these places.
     by_end: BTreeSet<(Position, Position)>,
 }
 
-/// A question to the committer: what does the log hold that was accepted before this date?
+/// A request to the committer: the last position of the log that was accepted before this date.
 struct LogCheck {
     date: Timestamp,
-    /// Answered with the log's last position, when all of that is in it.
+    /// Answered with the last position of the log, when everything from before the date is in it.
     head: oneshot::Receiver<Position>,
 }
 
 impl Deadlines {
-    /// An event was accepted: holds whose deadline this date has reached end before it.
+    /// An event was accepted at a date: the holds whose deadline is not later end before this
+    /// place.
     fn accepted(&mut self, place: Position, date: Timestamp) {
         let last = (date, Position(u64::MAX));
         while let Some(&due) = self.open.range(..=last).find(|(_, event)| *event < place) {
@@ -89,33 +90,33 @@ impl Deadlines {
 }
 
 impl Holds {
-    /// An event is routed that may be held until a date.
+    /// Notes the deadline of an event that is routed and may be held.
     pub(super) fn watch(&mut self, event: Position, until: Timestamp) {
         self.deadlines.open.insert((until, event));
     }
 
-    /// It is not held.
+    /// Forgets an event that is not held.
     pub(super) fn forget(&mut self, event: Position, until: Timestamp) {
         self.deadlines.forget(event, until);
     }
 
-    /// An event is routed that was accepted at a date.
+    /// Notes that an event was routed, and when it was accepted.
     pub(super) fn accepted(&mut self, place: Position, date: Timestamp) {
         self.deadlines.accepted(place, date);
     }
 
-    /// Whether a claim of this event is to be judged.
+    /// Whether it is still to be decided if a claim by this event was in time.
     pub(super) fn is_claimed_ahead(&self, event: Position) -> bool {
         self.claimed_ahead.values().flatten().any(|(position, _)| *position == event)
     }
 
-    /// Instances that may get an event as soon as the log is read that far.
+    /// The instances that may get an event as soon as the log is read that far.
     pub(super) fn claimers_ahead(&self) -> BTreeSet<Key> {
         let claims = self.claimed_ahead.values().flatten();
         claims.map(|(_, instance)| instance.clone()).collect()
     }
 
-    /// When to look at the log again, if nothing comes.
+    /// When to ask for the log's position again, if no event arrives.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.open.first().map(|(until, _)| *until)
     }
@@ -124,11 +125,11 @@ impl Holds {
         self.check.is_some()
     }
 
-    /// The log's last position, when the committer has told it. Never resolves if the committer
-    /// is gone: then the engine ends or recovers.
+    /// The last position of the log, when the committer has answered. Never resolves if the
+    /// committer is gone: then the engine ends or recovers.
     pub(super) async fn checked(&mut self) -> Position {
         match &mut self.check {
-            // A receiver that has told of the end must not be asked again.
+            // A receiver that has resolved must not be polled again.
             Some(check) if !check.head.is_terminated() => match (&mut check.head).await {
                 Ok(head) => head,
                 Err(_) => std::future::pending().await,
@@ -167,14 +168,14 @@ fn bytes(entry: &LogEntry) -> usize {
     HELD_BYTES + entry.event.bytes()
 }
 
-/// Whether a claim counts that is made by an event of this date, or by an operator.
+/// Whether a claim counts that an event of this date, or an operator, has made.
 pub(super) fn in_time(until: Timestamp, claimed_at: Option<Timestamp>) -> bool {
     claimed_at.is_none_or(|date| date < until)
 }
 
 impl Dispatcher {
-    /// Takes up the held events that the last run left. The instances that claimed
-    /// their keys are here; those that have not decided them get them now.
+    /// Restores the held events of the last run. The instances that claimed their keys are in
+    /// memory; those that have not decided them get them now.
     pub(super) fn restore_holds(&mut self, held: Vec<Held>) {
         let mut by_position: BTreeMap<Position, Vec<Held>> = BTreeMap::new();
         for held in held {
@@ -220,8 +221,8 @@ impl Dispatcher {
         self.remove_if_over(position);
     }
 
-    /// An instance had claimed a key of an event before the event is known here. The last
-    /// that it decided is the one that claimed: what it claims, it decides next.
+    /// An instance had claimed a key of an event before the dispatcher read the event. The claim
+    /// was made by the last event that the instance decided, and the claimed event is its next.
     pub(super) fn reach_by_earlier_claim(&mut self, position: Position, instance: &Key) {
         match self.instance_cache.get(instance).map(|instance| instance.place) {
             Some(place) if place > self.intake.place() => {
@@ -232,8 +233,8 @@ impl Dispatcher {
         }
     }
 
-    /// The log is read up to an event that was accepted at a date: claims that were made by
-    /// it can be judged.
+    /// The log is read up to an event that was accepted at a date: now it is known whether the
+    /// claims by that event were in time.
     pub(super) fn decide_claims(&mut self, date: Timestamp) {
         while let Some(entry) = self.holds.claimed_ahead.first_entry()
             && *entry.key() <= self.intake.place()
@@ -283,7 +284,7 @@ impl Dispatcher {
         false
     }
 
-    /// An event that its own instances have decided is held as well, for one of its keys.
+    /// Holds an event for one of its keys, although its own instances have decided it.
     pub(super) fn hold_again(
         &mut self,
         entry: LogEntry,
@@ -305,7 +306,7 @@ impl Dispatcher {
         }
     }
 
-    /// An instance claimed a key: it gets what is held for it.
+    /// Delivers the events that are held for a key to the instance that claims it.
     pub(super) fn claim_held(&mut self, key: &Key, instance: &Key, at: Option<Timestamp>) {
         let Some(positions) = self.holds.by_key.get(key) else { return };
         for position in positions.clone() {
@@ -324,7 +325,7 @@ impl Dispatcher {
         let Some(Subscription { effect, .. }) =
             self.versions.subscription(&held.entry.event).map(|own| &**own)
         else {
-            // The plugin no longer subscribes to what its older version did: the hold runs out.
+            // The serving version no longer subscribes to the event: the hold runs out.
             held.outstanding.remove(instance);
             return;
         };
@@ -334,12 +335,12 @@ impl Dispatcher {
         self.enqueue(instance, delivery);
     }
 
-    /// A held event's delivery is settled; its effect is counted by the caller.
+    /// Settles the delivery of a held event. The caller counts its outcome.
     pub(super) fn settle_held(&mut self, position: Position, instance: &Key) {
         let Some(held) = self.holds.events.get_mut(&position) else { return };
         held.outstanding.remove(instance);
         if !held.reached.is_empty() {
-            // The first that it reaches takes over the one that was counted when it was held.
+            // The first instance takes over the count from the hold.
             self.output.count().received += 1;
         }
         held.reached.push(instance.clone());
@@ -347,7 +348,7 @@ impl Dispatcher {
         self.remove_if_over(position);
     }
 
-    /// The instance released the key before it came to decide.
+    /// The instance released the key before it decided the event.
     pub(super) fn unreach_held(&mut self, position: Position, instance: &Key) {
         if let Some(held) = self.holds.events.get_mut(&position) {
             held.outstanding.remove(instance);
@@ -355,7 +356,7 @@ impl Dispatcher {
         self.remove_if_over(position);
     }
 
-    /// Ends the holds whose time is up: everything that was accepted before is decided.
+    /// Ends the holds whose time is over: everything that was accepted before is decided.
     pub(super) fn end_holds(&mut self) {
         let undecided = self.flights.first();
         let undecided = undecided.unwrap_or_else(|| self.intake.place().next());
@@ -373,7 +374,8 @@ impl Dispatcher {
         }
     }
 
-    /// Ends a hold that the store cannot write. The event is buried if no instance has it.
+    /// Ends a hold that the store cannot write. The event becomes a dead letter if no instance has
+    /// got it.
     fn drop_held(&mut self, position: Position, reason: String) {
         let Some(held) = self.holds.remove(position) else { return };
         for key in held.keys.iter() {
@@ -400,7 +402,7 @@ impl Dispatcher {
         }
     }
 
-    /// The wall clock has reached a deadline, and no event tells that the log has, too.
+    /// The wall clock has reached a deadline, and no event shows that the log has reached it, too.
     pub(super) fn check_log(&mut self) {
         let date = (self.context.clock)();
         let is_due = self.holds.next_deadline().is_some_and(|until| until <= date);
@@ -412,7 +414,8 @@ impl Dispatcher {
     }
 
     pub(super) fn on_log_checked(&mut self, head: Position) {
-        // Where something came meanwhile, it tells the date, or the question is asked again.
+        // If events arrived meanwhile, their dates answer the question; otherwise it is asked
+        // again.
         if let Some(LogCheck { date, .. }) = self.holds.check.take()
             && self.intake.place() == head
             && self.has_decided_all()
@@ -431,7 +434,7 @@ impl Dispatcher {
         let Some(held) = self.holds.events.get(&position) else { return };
         let (keys, is_due) = (Arc::clone(&held.keys), !held.outstanding.is_empty());
         if let Some(reason) = self.reason_not_to_hold(position, &keys) {
-            // Instances are about to decide it: the row that is stored is as good.
+            // Instances are about to decide it: the stored row is good enough.
             if !is_due {
                 self.drop_held(position, reason);
             }

@@ -1,6 +1,6 @@
 //! Stops plugins that answer each other, or themselves, without end. What a decision makes is at
 //! least one hop further from the event of a sender than the event that it decides. A decision that
-//! would make something beyond the limit is a dead letter.
+//! would make something beyond the limit becomes a dead letter.
 //!
 //! The store keeps the hops (`model/hops.rs`), so a restart does not reset the count.
 
@@ -10,13 +10,13 @@ use crate::model::{Decision, Due, Key, Position, TimerChange, Timestamp};
 
 use super::Dispatcher;
 
-/// A loop through timers of so much and more is no flood: an instance that looks at
-/// something each second, for years, is what timers are for.
+/// A loop through timers with this pause or a longer one is no flood: an instance may look at
+/// something each second, for years.
 const LOOP_PAUSE: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
     /// # Errors
-    /// If the decision would make something beyond the limit.
+    /// Fails if the decision would make something beyond the limit.
     pub(super) fn check_hops(
         &mut self,
         key: &Key,
@@ -52,7 +52,7 @@ pub(super) fn is_soon(due: Timestamp, now: Timestamp) -> bool {
     due.since(now) < LOOP_PAUSE
 }
 
-/// How many things of a decision may come back as events at once.
+/// How many results of a decision may return as events at once.
 pub(super) fn made(decision: &Decision, now: Timestamp) -> usize {
     let soon = |change: &&TimerChange| match change {
         TimerChange::Set { due, .. } => is_soon(due_at(*due, now), now),

@@ -1,13 +1,13 @@
-//! Pure: the instances that are in memory. All instances of the plugin, while they fit; otherwise
-//! those that were used last, and the store is asked about keys of which nothing is known here.
+//! Pure: the instances that are in memory. These are all instances of the plugin, while they fit;
+//! otherwise those that were used last, and the dispatcher reads the others from the store.
 //!
-//! What is in memory may be ahead of the store, so it wins over what is loaded. That is right only
-//! if nothing leaves memory between the start and the end of a load: a caller that loads must not
-//! sweep meanwhile. For the same reason, an instance that was removed leaves a mark until no load
-//! can bring it back.
+//! An instance in memory may be ahead of the store, so it wins over one that is loaded. That is
+//! right only if no instance leaves memory between the start and the end of a load: a caller that
+//! loads must not sweep meanwhile. For the same reason, an instance that was removed leaves a mark
+//! until no load can return it.
 //!
-//! Claims and timers are changed in place, so one change costs the same however many an instance
-//! has.
+//! Claims and timers are changed in place, so the cost of a change does not depend on the number
+//! that an instance has.
 
 mod stored_keys;
 
@@ -20,44 +20,44 @@ use crate::seams::store::StoredInstance;
 
 use stored_keys::StoredKeys;
 
-/// What an instance takes beside its state and its keys: maps, nodes, counters.
+/// The bytes of an instance beside its state and its keys: maps, nodes, counters.
 const INSTANCE_BYTES: usize = 400;
-/// The same for an additional key, of a known key, and of a timer.
+/// The bytes of an additional key, of a known key, and of a timer.
 const ENTRY_BYTES: usize = 120;
 
 pub(super) struct InstanceCache {
     instances: HashMap<Key, CachedInstance>,
-    /// The claims of the instances that are here.
+    /// The claims of the instances in memory.
     claimers: HashMap<Key, BTreeSet<Key>>,
-    /// Keys whose instances are all here, and when they were used last. None: all
-    /// instances are here, so every key is known.
+    /// Keys whose instances are all in memory, and when they were used last. None: all instances
+    /// are in memory, so every key is known.
     known: Option<HashMap<Key, u64>>,
-    /// While not all instances are here: which keys have none.
+    /// The keys that certainly have no instance, while not all instances are in memory.
     stored_keys: StoredKeys,
-    /// Keys of instances that were removed, with the commit of the removal, in its order.
+    /// Keys of removed instances, with the number of the commit that removes them, in its order.
     removed: VecDeque<(u64, Key)>,
     bytes: usize,
     bytes_max: usize,
-    /// Beyond it, a sweep is worth its while.
+    /// The number of bytes at which a sweep pays off.
     sweep_at: usize,
-    /// Counts uses.
+    /// Counts the uses of instances.
     time: u64,
 }
 
 #[derive(Default)]
 struct CachedInstance {
-    /// None: it was removed.
+    /// None if it was removed.
     instance: Option<Arc<Instance>>,
     claims: BTreeSet<Key>,
     timers: BTreeMap<TimerName, Timer>,
     bytes: usize,
     used: u64,
-    /// Counts the commits: with this one, the store has it as it is here.
+    /// The number of the commit with which the store has this version.
     commit: u64,
 }
 
 impl InstanceCache {
-    /// `complete`: all instances that are stored are about to be inserted.
+    /// `complete`: the caller is about to insert all stored instances.
     pub(super) fn new(bytes_max: usize, complete: bool) -> Self {
         Self {
             instances: HashMap::default(),
@@ -89,7 +89,7 @@ impl InstanceCache {
         instances
     }
 
-    /// The additional keys of an instance that is here.
+    /// The additional keys of an instance in memory.
     pub(super) fn claims_of(&self, instance: &Key) -> Option<&BTreeSet<Key>> {
         self.instances.get(instance).map(|cached| &cached.claims)
     }
@@ -98,7 +98,7 @@ impl InstanceCache {
         self.instances.get(instance)?.timers.get(name)
     }
 
-    /// Whether all instances that an event with this key reaches are here.
+    /// Whether all instances that an event with this key reaches are in memory.
     pub(super) fn is_known(&mut self, key: &Key) -> bool {
         self.time += 1;
         let Some(known) = &mut self.known else { return true };
@@ -108,25 +108,26 @@ impl InstanceCache {
         }
         let is_absent = self.stored_keys.is_absent(key);
         if is_absent {
-            // As if the store had answered: an instance that the event starts is known, too.
+            // As if the store had answered, so that an instance which the event starts is known,
+            // too.
             self.insert_known(key);
         }
         is_absent
     }
 
-    /// The store has these keys, as instances' own or as their claims. Returns whether the cache
-    /// can make use of more.
+    /// Notes keys that the store has, as instances' own or as their claims. Returns whether the
+    /// cache can make use of more.
     pub(super) fn insert_stored_keys(&mut self, keys: &[Key]) -> bool {
         keys.iter().for_each(|key| self.stored_keys.insert(key));
         !self.stored_keys.is_overfull()
     }
 
-    /// All keys were inserted that the store had when the cache was created.
+    /// Notes that all keys were inserted that the store had when the cache was created.
     pub(super) fn complete_stored_keys(&mut self) {
         self.stored_keys.complete();
     }
 
-    /// Takes an instance from the store, unless it is here already.
+    /// Inserts an instance from the store, unless it is in memory already.
     pub(super) fn insert_loaded(&mut self, loaded: StoredInstance) {
         let StoredInstance { instance, claims, timers } = loaded;
         let key = instance.key.clone();
@@ -142,7 +143,8 @@ impl InstanceCache {
         }
     }
 
-    /// All instances with this key, as their own or among their claims, are here now.
+    /// Notes that all instances with this key, as their own or among their claims, are in memory
+    /// now.
     pub(super) fn insert_known(&mut self, key: &Key) {
         self.time += 1;
         if let Some(known) = &mut self.known
@@ -159,7 +161,7 @@ impl InstanceCache {
         let cached = match self.instances.get_mut(&instance.key) {
             Some(cached) => cached,
             None => {
-                // While all instances are here, a sweep inserts their keys.
+                // While all instances are in memory, a sweep inserts their keys.
                 if self.known.is_some() {
                     self.stored_keys.insert(&instance.key);
                 }
@@ -174,7 +176,7 @@ impl InstanceCache {
         cached.instance.replace(instance).map(|before| before.status)
     }
 
-    /// False if the instance had the key already.
+    /// Returns false if the instance had the key already.
     pub(super) fn claim(&mut self, instance: &Key, claimed: Key) -> bool {
         let Some(cached) = self.instances.get_mut(instance) else { return false };
         if !cached.claims.insert(claimed.clone()) {
@@ -189,7 +191,7 @@ impl InstanceCache {
         true
     }
 
-    /// False if the instance did not have the key.
+    /// Returns false if the instance did not have the key.
     pub(super) fn release(&mut self, instance: &Key, claimed: &Key) -> bool {
         let Some(cached) = self.instances.get_mut(instance) else { return false };
         if !cached.claims.remove(claimed) {
@@ -209,7 +211,7 @@ impl InstanceCache {
         }
     }
 
-    /// False if it was not set.
+    /// Returns false if the timer was not set.
     pub(super) fn clear_timer(&mut self, instance: &Key, name: &TimerName) -> bool {
         let Some(cached) = self.instances.get_mut(instance) else { return false };
         let was_set = cached.timers.remove(name).is_some();
@@ -220,7 +222,7 @@ impl InstanceCache {
         was_set
     }
 
-    /// What an instance has that is over: its claims and timers are no longer.
+    /// Removes the claims and timers of a finished instance, and returns them.
     pub(super) fn release_all(&mut self, instance: &Key) -> (BTreeSet<Key>, Vec<TimerName>) {
         let Some(cached) = self.instances.get_mut(instance) else { return Default::default() };
         let claims = std::mem::take(&mut cached.claims);
@@ -234,8 +236,8 @@ impl InstanceCache {
         (claims, timers.into_keys().collect())
     }
 
-    /// Removes an instance that is over, here or not. False if the store does not have it as
-    /// it is here, or if it is not over.
+    /// Removes a finished instance, whether it is in memory or not. Returns false if the store does
+    /// not have this version yet, or if the instance is not finished.
     pub(super) fn remove_finished(&mut self, key: &Key, durable: u64, commit: u64) -> bool {
         let is_removable = |cached: &CachedInstance| {
             let finished = cached.instance.as_ref().is_some_and(|i| !i.status.is_running());
@@ -259,7 +261,7 @@ impl InstanceCache {
         true
     }
 
-    /// Forgets instances that the store has removed. No load may be under way.
+    /// Forgets the marks of instances that the store has removed. No load may be in progress.
     pub(super) fn forget_removed(&mut self, durable: u64) {
         while let Some((_, key)) = self.removed.pop_front_if(|(commit, _)| *commit <= durable) {
             let is_mark = |cached: &CachedInstance| cached.instance.is_none();
@@ -284,9 +286,9 @@ impl InstanceCache {
         self.bytes > self.sweep_at
     }
 
-    /// Lets go of those that were not used for the longest time, down to seven eighths
-    /// of the limit. Those stay that the store does not have as they are here, and those
-    /// that somebody is about to use.
+    /// Evicts the instances that were not used for the longest time, down to seven eighths of the
+    /// limit. It keeps those of which the store does not have this version yet, and those that are
+    /// about to be used.
     pub(super) fn sweep(&mut self, durable: u64, is_used: impl Fn(&Key) -> bool) {
         let target = self.bytes_max - self.bytes_max / 8;
         if self.known.is_none() && self.bytes > target {
@@ -322,7 +324,7 @@ impl InstanceCache {
                 break;
             }
         }
-        // If most are in use, the next attempt waits until it may find more.
+        // If most instances are in use, the next attempt waits until it may find more.
         self.sweep_at = self.bytes_max.max(self.bytes + self.bytes_max / 8);
     }
 
@@ -345,7 +347,7 @@ impl InstanceCache {
     }
 }
 
-/// Without its claims and timers.
+/// The bytes of an instance without its claims and timers.
 fn bytes(instance: &Instance) -> usize {
     let state = instance.state.as_ref().map_or(0, |state| state.data.len());
     INSTANCE_BYTES + 2 * instance.key.as_str().len() + state

@@ -1,8 +1,9 @@
-//! Pure: what is read of the log and is not routed yet. It waits, in chunks and in order, until all
-//! instances that its events may reach are in memory; the next chunks are read and loaded meanwhile.
+//! Pure: the part of the log that is read and not routed yet. It waits, in chunks and in order,
+//! until all instances that its events may reach are in memory; the next chunks are read and loaded
+//! meanwhile.
 //!
-//! What may wait here is bounded: chunks in number, their events by the caller, and the instances
-//! that one chunk asks for by the memory that earlier ones took.
+//! The memory is bounded: the number of chunks; their events, by the caller; and the instances that
+//! one chunk loads, by the memory that earlier ones took.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,28 +18,28 @@ use crate::seams::store::StoredInstance;
 
 /// Chunks that wait for their instances.
 const CHUNKS_MAX: usize = 4;
-/// Keys in one question to the store.
+/// The most keys in one read of instances.
 pub(super) const LOAD_MAX: usize = 1_024;
-/// What the instances may take of memory that one question brings; there are some at a time.
+/// The bytes that the instances of one read should take; several reads are in progress at a time.
 const LOAD_BYTES: usize = 16 << 20;
-/// Keys in the first question, when the size of states is not known: it brings no more than
-/// that if they are as large as they may be.
+/// Keys in the first read, when the size of states is not known: even the largest states fit into
+/// the limit then.
 const LOAD_KEYS_FIRST: usize = 16;
 
-/// What the plugin has to do with an event.
+/// How the plugin takes an event.
 pub(super) enum Interest {
     None,
-    /// It came while the plugin was away.
+    /// The event was accepted while the plugin was not served.
     Missed,
     /// The plugin takes the type, but not from this source.
     OtherSource,
-    /// It decides it, at these keys.
+    /// The plugin decides it, at these keys.
     Keys(Arc<Subscription>, Arc<[Key]>),
-    /// It would, but the event has no key, for this reason.
+    /// The plugin takes it, but the event has no key, for this reason.
     NoKey(String),
 }
 
-/// All that the store has of some keys.
+/// All instances that the store has for some keys.
 pub(super) struct Found {
     pub(super) keys: Vec<Key>,
     pub(super) instances: Vec<StoredInstance>,
@@ -47,29 +48,29 @@ pub(super) struct Found {
 /// Entries of the log that are not routed yet.
 pub(super) struct Chunk {
     pub(super) entries: Vec<(LogEntry, Interest)>,
-    /// The log is read up to here with it.
+    /// The position up to which the log is read with this chunk.
     pub(super) end: Position,
-    /// What the entries take of memory.
+    /// The bytes of the entries.
     bytes: usize,
     is_loading: bool,
 }
 
 pub(super) struct Intake {
     reader: Arc<Reader>,
-    /// Events up to here came while the plugin was away.
+    /// Events up to this position were accepted while the plugin was not served.
     missed_to: Position,
-    /// The log is read up to here,
+    /// The position up to which the log is read.
     read_to: Position,
-    /// and routed up to here.
+    /// The position up to which the log is routed.
     place: Position,
-    /// What lies between.
+    /// The entries between these two.
     chunks: VecDeque<Chunk>,
-    /// How many instances a chunk may ask for, and whether the last one was cut for that.
+    /// How many instances a chunk may load, and whether the last one was cut for that reason.
     load_keys: usize,
     is_cut: bool,
-    /// In the order of the chunks that wait for them.
+    /// The loads, in the order of the chunks that wait for them.
     loads: FuturesOrdered<BoxFuture<'static, Found>>,
-    /// The keys that these loads are about.
+    /// The keys that are being loaded.
     loading: BTreeSet<Key>,
 }
 
@@ -88,12 +89,13 @@ impl Intake {
         }
     }
 
-    /// What wakes the dispatcher when there is more to read, and from which place on.
+    /// The reader that wakes the dispatcher when there is more to read, and the position from which
+    /// on.
     pub(super) fn tail(&self) -> (Arc<Reader>, Position) {
         (Arc::clone(&self.reader), self.read_to)
     }
 
-    /// The log is routed up to here.
+    /// The position up to which the log is routed.
     pub(super) fn place(&self) -> Position {
         self.place
     }
@@ -106,7 +108,7 @@ impl Intake {
         position <= self.missed_to
     }
 
-    /// Whether nothing waits to be routed.
+    /// Whether no entry waits to be routed.
     pub(super) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
@@ -116,13 +118,13 @@ impl Intake {
         self.chunks.len() < CHUNKS_MAX
     }
 
-    /// The events that wait to be routed, and their bytes.
+    /// The number of events that wait to be routed, and their bytes.
     pub(super) fn waiting(&self) -> (usize, usize) {
         let events = self.chunks.iter().map(|chunk| chunk.entries.len()).sum();
         (events, self.chunks.iter().map(|chunk| chunk.bytes).sum())
     }
 
-    /// How many entries are worth reading: what does not fit into a chunk is read again.
+    /// How many entries are worth reading: those that do not fit into a chunk are read again.
     pub(super) fn rows(&self, rows_max: usize) -> usize {
         match self.is_cut {
             true => rows_max.min(2 * self.load_keys),
@@ -130,8 +132,8 @@ impl Intake {
         }
     }
 
-    /// Makes a chunk of the first of some entries, which go up to `end`: of as many as ask for
-    /// few enough instances. Returns it with the keys that the store must be asked about.
+    /// Makes a chunk of the first entries, which go up to `end`: of as many as need few enough
+    /// instances. Returns it with the keys that must be read from the store.
     pub(super) fn cut(
         &mut self,
         entries: Vec<LogEntry>,
@@ -166,7 +168,7 @@ impl Intake {
         (chunk, missing)
     }
 
-    /// A chunk has its instances asked for, or has to wait behind one. Gives it back if it can be
+    /// Adds a chunk that waits for its instances, or behind another chunk. Returns it if it can be
     /// routed at once.
     pub(super) fn push(&mut self, chunk: Chunk) -> Option<Chunk> {
         if chunk.is_loading || !self.chunks.is_empty() {
@@ -188,7 +190,7 @@ impl Intake {
         self.loads.next().await
     }
 
-    /// The first load has ended: the chunk that waited for it can be routed, in its turn.
+    /// The first load has ended: the chunk that waited for it can be routed when its turn comes.
     pub(super) fn end_load(&mut self, found: &Found) {
         let state =
             |loaded: &StoredInstance| loaded.instance.state.as_ref().map_or(0, |s| s.data.len());
@@ -199,18 +201,18 @@ impl Intake {
         }
     }
 
-    /// A key is known now.
+    /// Notes that a key is known now.
     pub(super) fn forget(&mut self, key: &Key) {
         self.loading.remove(key);
     }
 
-    /// The next chunk that can be routed.
+    /// Returns the next chunk that can be routed.
     pub(super) fn next(&mut self) -> Option<Chunk> {
         self.chunks.pop_front_if(|chunk| !chunk.is_loading)
     }
 
-    /// Reads again what is not routed: another version of the plugin, which takes these types,
-    /// may do something else with it.
+    /// Reads the entries that are not routed again, because another version of the plugin, which
+    /// takes these types, may take them in another way.
     pub(super) fn begin_again(&mut self, types: BTreeSet<String>, head: impl FnOnce() -> u64) {
         self.chunks.clear();
         self.loads = FuturesOrdered::new();
@@ -220,7 +222,7 @@ impl Intake {
     }
 }
 
-/// How many keys the next question may have, after one with so many brought so many bytes.
+/// How many keys the next read may have, given the number of keys and bytes of the last one.
 fn load_keys(before: usize, keys: usize, bytes: usize) -> usize {
     let fits = LOAD_BYTES / (bytes / keys.max(1)).max(1);
     fits.min(2 * before).clamp(1, LOAD_MAX)
@@ -341,7 +343,7 @@ mod tests {
             let expected = LOAD_BYTES / state.max(1);
             assert_eq!(keys, expected.clamp(1, LOAD_MAX), "{state} bytes each");
         }
-        // One that is suddenly larger, and small ones again.
+        // One state is suddenly larger; then they are small again.
         assert_eq!(load_keys(LOAD_MAX, LOAD_MAX, LOAD_MAX << 20), 16);
         assert_eq!(load_keys(16, 16, 0), 32);
     }

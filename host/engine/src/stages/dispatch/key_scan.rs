@@ -1,6 +1,6 @@
-//! Reads which keys have instances in the store, page by page, while the dispatcher already works:
-//! until the scan has ended, the store is asked about every key that is not in memory, and from then
-//! on only about keys that may have an instance (`instance_cache/stored_keys.rs`).
+//! Reads which keys have instances in the store, page by page, while the dispatcher already works.
+//! Until the scan has ended, the dispatcher asks the store about every key that is not in memory;
+//! from then on only about keys that may have an instance (`instance_cache/stored_keys.rs`).
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::stages::reads::{detached, until_read};
 
 use super::Dispatcher;
 
-/// Keys of one read. It takes the store some milliseconds, and memory for as many keys.
+/// Keys of one page. The read takes the store some milliseconds, and memory for as many keys.
 const PAGE_KEYS: usize = 4_096;
 
-/// A scan that is under way, or that has ended or was never begun.
+/// A scan that is in progress, has ended, or was never begun.
 #[derive(Default)]
 pub(super) struct KeyScan {
     page: Option<BoxFuture<'static, Vec<Key>>>,
@@ -37,7 +37,7 @@ impl KeyScan {
         }));
     }
 
-    /// The next page. Waits for ever if no scan is under way.
+    /// Returns the next page. Never resolves if no scan is in progress.
     pub(super) async fn next(&mut self) -> Vec<Key> {
         match &mut self.page {
             Some(page) => page.await,

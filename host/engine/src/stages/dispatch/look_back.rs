@@ -1,8 +1,9 @@
 //! Completes a claim of a key that is the own key of another instance. Events for that key were
 //! decided by that instance and are not held: a row for each event that reaches its instance would
 //! cost more than the event. They are on record as the instance's decisions. So before such a claim
-//! takes effect, the dispatcher looks through these decisions, and holds for the claimed key what
-//! may still be held. The claiming decision and its key wait meanwhile; all other keys continue.
+//! takes effect, the dispatcher reads these decisions, and holds for the claimed key the events
+//! that may still be held. The claiming decision and its key wait meanwhile; all other keys
+//! continue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,29 +25,29 @@ use super::Dispatcher;
 use super::intake::Found;
 use super::versions::PluginVersion;
 
-/// Decisions of one instance that are looked through: far more than one makes while an
-/// event is held.
+/// The most decisions of one instance that are read: far more than one makes while an event is
+/// held.
 const DECISIONS_MAX: usize = 10_000;
-/// Decisions that are read at once: some 64 MB of the largest events. Of them, those are kept
-/// that may be held again.
+/// Decisions in one page: some 64 MB of the largest events. The events that may be held again are
+/// kept.
 const PAGE: usize = 64;
 
 #[derive(Default)]
 pub(super) struct LookBacks {
     under_way: FuturesUnordered<BoxFuture<'static, LookedBack>>,
-    /// The keys that these are about: what is decided for them meanwhile is held.
+    /// The keys that these are about. Events that are decided for them meanwhile are held.
     keys: BTreeMap<Key, usize>,
 }
 
-/// What was found about the claims of a decision.
+/// What was read for the claims of a decision.
 pub(super) enum LookedBack {
-    /// All that the store has of the keys that were not known here.
+    /// All instances that the store has for the keys that were not known.
     Instances(Waiting, Found),
-    /// The claimed keys of other instances, and what these have decided.
+    /// The claimed keys of other instances, and the events that these have decided.
     Decided(Waiting, Vec<(Key, Vec<DecidedEvent>)>),
 }
 
-/// A decision that waits.
+/// A decision that waits for the read.
 pub(super) struct Waiting {
     key: Key,
     position: Position,
@@ -73,8 +74,8 @@ impl LookBacks {
 }
 
 impl Dispatcher {
-    /// Has a decision wait, if it claims what may be another instance's own key. Gives it
-    /// back if it does not.
+    /// Lets a decision wait, if it claims a key that may be another instance's own. Returns it if
+    /// it does not.
     pub(super) fn look_back(
         &mut self,
         key: &Key,
@@ -117,7 +118,7 @@ impl Dispatcher {
         let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         let since = waiting.claimed_at.before(hold_max);
         let held = self.versions.held();
-        // What was decided here may be ahead of the store.
+        // The decisions in memory may be ahead of the store.
         let durable = self.output.when_durable();
         self.look_backs.under_way.push(detached(async move {
             until_durable(Some(durable)).await;
@@ -130,8 +131,8 @@ impl Dispatcher {
         }));
     }
 
-    /// The keys of a decision's new claims under which there is an instance, or may be one,
-    /// as far as is known here; and those of them that are not known.
+    /// The keys of a decision's new claims under which there is an instance, or may be one, as far
+    /// as memory shows; and those of them that are not known.
     fn claims_of_others(&mut self, own: &Key, decision: &Decision) -> (Vec<Key>, Vec<Key>) {
         let (mut claims, mut unknown) = (Vec::new(), Vec::new());
         for change in &decision.keys {
@@ -180,7 +181,8 @@ impl Dispatcher {
                 let position = event.position;
                 let has_it =
                     event.deciders.contains(&key) || self.lanes.get_mut(&key, position.0).is_some();
-                // What is under way, or to be read again, is reached by every earlier claim.
+                // An event in flight, or one that will be read again, is reached by every earlier
+                // claim.
                 let is_settled =
                     position <= self.intake.place() && !self.flights.contains(position);
                 if !has_it && is_settled {
@@ -191,8 +193,8 @@ impl Dispatcher {
         self.decide(&key, position, decision, state, &made_by);
     }
 
-    /// Holds an event again that the instance of this key has decided, if a claim of this
-    /// date is in time for it.
+    /// Holds an event again that the instance of this key has decided, if a claim of this date is
+    /// in time for it.
     fn hold_for_claim(&mut self, event: DecidedEvent, claim: &Key, claimed_at: Timestamp) {
         let Some(entry) = event.entry else { return };
         let Some(subscription) = self.versions.subscription(&entry.event) else { return };
@@ -209,7 +211,7 @@ fn warn(plugin: &PluginName, error: &ReadError) {
     tracing::warn!(%plugin, %error, "reading the events of a claim failed; retrying");
 }
 
-/// What the instances have decided whose own keys these are, since a date.
+/// The events that the instances with these own keys have decided since a date.
 async fn decided_at_keys(
     store: &dyn Store,
     plugin: &PluginName,
@@ -227,8 +229,8 @@ async fn decided_at_keys(
     Ok(decided)
 }
 
-/// What an instance has decided since a date, of what is held if no instance has its key: other
-/// events, which can be large, are let go at once.
+/// The events that an instance has decided since a date and that are held if no instance has their
+/// key. The others, which can be large, are dropped at once.
 async fn decided_since(
     store: &dyn Store,
     plugin: &PluginName,
@@ -286,7 +288,7 @@ mod tests {
         }
     }
 
-    /// Else an instance with a long history of large events takes any amount of memory.
+    /// Otherwise an instance with a long history of large events takes any amount of memory.
     #[tokio::test]
     async fn what_is_looked_through_is_not_kept() {
         let (store, plugin, key) = (MemoryStore::new(), PluginName::from("p"), Key::from("i1"));

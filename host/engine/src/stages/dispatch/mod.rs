@@ -1,5 +1,5 @@
-//! The dispatcher of one plugin: reads the log, finds who gets an event, has the handlers called,
-//! and turns their decisions into changes for the committer.
+//! The dispatcher of one plugin: reads the log, finds the instances that get an event, has the
+//! handlers called, and turns their decisions into changes for the committer.
 //!
 //! It behaves as if the events were decided one after another in log order (guarantees 2 and 4),
 //! although many are in progress:
@@ -9,8 +9,8 @@
 //!  - a *lane* is an instance (or a key of a stateless role): its deliveries are called one after
 //!    another, by position;
 //!  - an *open* flight may still be claimed by an instance, because an earlier event is not
-//!    decided. It closes when it is the earliest flight and all that it reached have decided; only
-//!    then can the dispatcher conclude that no instance matches;
+//!    decided. It closes when it is the earliest flight and all instances that it reached have
+//!    decided; only then can the dispatcher conclude that no instance matches;
 //!  - events are routed when all instances that they may reach are in memory; the others are loaded
 //!    from the store first.
 //!
@@ -98,14 +98,14 @@ pub(crate) use unwritable::Caution;
 use unwritable::HandedOver;
 use versions::PluginVersions;
 
-/// Events that are not settled. Bounds memory; far above what keeps two shards busy.
+/// The most events in flight. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
-/// And what they, and events that wait to be routed, may take of memory.
+/// The most bytes of these events and of those that wait to be routed.
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
-/// When nothing waits for a time.
+/// The longest wait of the loop, when nothing has a time.
 const SLEEP_MAX: Duration = Duration::from_hours(24);
 
-/// What every dispatcher works with.
+/// What all dispatchers of an epoch share.
 #[derive(Clone)]
 pub(crate) struct DispatchContext {
     pub shards: Shards,
@@ -133,28 +133,29 @@ pub(crate) struct DispatchContext {
     pub backlog: Arc<Backlog>,
 }
 
-/// What one dispatcher begins with.
+/// What one dispatcher starts with.
 pub(crate) struct Beginning {
     pub handler: Arc<dyn Handler>,
     pub canary: Option<Canary>,
     pub recovered: RecoveredPlugin,
-    /// Events up to here came while the plugin was away, and are not for it.
+    /// Events up to this position were accepted while the plugin was not served, and are not for
+    /// it.
     pub missed_to: Position,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<VersionChange>,
-    /// What the dispatcher before it learnt of events that the store cannot write about.
+    /// What the dispatcher before learnt about events whose rows the store cannot write.
     pub caution: Caution,
 }
 
 /// How a dispatcher ended.
 pub(crate) enum Exit {
     Stopped,
-    /// The store rejected what it handed over: another dispatcher takes over, and begins from
-    /// the store.
+    /// The store rejected what it handed over: another dispatcher takes over, and starts from the
+    /// store.
     Again(Caution),
 }
 
-/// What comes back to a dispatcher from outside its own loop.
+/// What a dispatcher receives from outside its own loop.
 pub(crate) struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
@@ -170,7 +171,7 @@ pub(crate) struct Dispatcher {
     flights: Flights,
     lanes: Lanes<Key, Delivery>,
     dead_letters: DeadLetters<Key, Delivery, Option<Box<Troubles>>>,
-    /// Letters without a key that this epoch has resolved.
+    /// Dead letters without a key that this epoch has resolved.
     requeued: BTreeSet<DeadLetterId>,
     holds: Holds,
     look_backs: LookBacks,
@@ -179,12 +180,12 @@ pub(crate) struct Dispatcher {
     output: HandOver,
     calls: Calls,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
-    /// Questions whose deliveries have left memory.
+    /// The number of questions in progress whose deliveries have left memory.
     slow_asks: usize,
     resumes: FuturesUnordered<BoxFuture<'static, dead_letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
     caution: Caution,
-    /// Ages of events, see `changes/measures.rs`.
+    /// The ages of events, see `changes/measures.rs`.
     event_age: Arc<Histogram>,
     /// What operators have paused, as the dispatcher follows it.
     controls: PluginControls,
@@ -197,11 +198,11 @@ struct Delivery {
     by_instance: bool,
     keys: Arc<[Key]>,
     via: Via,
-    /// When the event was accepted because of which it is decided: its own date, or that of
-    /// the claim which it waited for. None where an operator is why.
+    /// When the event was accepted that causes the decision: this event, or the one that made the
+    /// claim which it waited for. None if an operator is the cause.
     accepted_at: Option<Timestamp>,
     attempt: u32,
-    /// What failed so far, if anything did.
+    /// The failures so far, if there are any.
     troubles: Option<Box<Troubles>>,
     /// Set at the attempt's first call, so that its answers do not change the time.
     now: Option<Timestamp>,
@@ -209,41 +210,41 @@ struct Delivery {
     rounds: u32,
     /// What the handler logged in its last call, if that has not led to a decision.
     log: Option<Arc<str>>,
-    /// Made with the first call: it costs two hashes.
+    /// Derived at the first call, because it costs two hashes.
     identity: Option<DecisionIdentity>,
-    /// Set with an attempt's first call, if the event is sampled.
+    /// Set at an attempt's first call, if the event is sampled.
     traced: Option<Box<spans::Traced>>,
 }
 
-/// Failures of a delivery, whoever's they were: the pauses grow with them.
+/// All failures of a delivery, whatever their cause: the pauses grow with them.
 #[derive(Default)]
 struct Troubles {
     failures: u32,
-    /// Where a lookup was when it failed last for its own sake.
+    /// The state of a lookup when it failed last for reasons of its own.
     failed_at: Option<FailedAt>,
-    /// It left memory while its questions were asked.
+    /// Set if the delivery left memory while its questions were asked.
     asking: Option<Asking>,
 }
 
-/// What a delivery that left memory goes on with.
+/// What a delivery that left memory continues with.
 #[derive(Default)]
 struct Asking {
     now: Option<Timestamp>,
     answers: Vec<Answer>,
     rounds: u32,
     log: Option<Arc<str>>,
-    /// What came of the questions meanwhile, and of which version's they were.
+    /// The answers that arrived meanwhile, and the generation of the version that asked.
     arrived: Option<(u32, Result<Vec<Answer>, Failed>)>,
 }
 
-/// Which bookkeeping a delivery belongs to.
+/// The bookkeeping to which a delivery belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Via {
     Flight,
     Hold,
-    /// It was parked, and is taken back.
+    /// It was parked, and is read back.
     Parked,
-    /// It is the event of a dead letter, tried again.
+    /// It is the event of a dead letter that is redriven.
     DeadLetter(DeadLetterId),
 }
 
@@ -252,20 +253,20 @@ struct Asked {
     position: Position,
     key: Key,
     generation: u32,
-    /// Its delivery has left memory.
+    /// Whether its delivery has left memory.
     is_slow: bool,
     answers: Answers,
 }
 
 enum Answers {
     Arrived(Result<Vec<Answer>, Failed>),
-    /// They take long.
+    /// The answers take long.
     Pending(BoxFuture<'static, Result<Vec<Answer>, Failed>>),
 }
 
 impl Dispatcher {
     /// # Errors
-    /// If the plugin's instances cannot be read.
+    /// Fails if the plugin's instances cannot be read.
     pub(crate) async fn recover(
         context: DispatchContext,
         beginning: Beginning,
@@ -317,7 +318,7 @@ impl Dispatcher {
         Ok((dispatcher, inbox))
     }
 
-    /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
+    /// Runs until `stop`; then waits for the calls in progress, and hands over the last changes.
     pub(crate) async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) -> Exit {
         loop {
             if self.holds_back() {
@@ -384,7 +385,7 @@ impl Dispatcher {
         Exit::Stopped
     }
 
-    /// Lets calls that are under way end, and hands over the last changes.
+    /// Waits for the calls in progress, and hands over the last changes.
     async fn drain(mut self, inbox: &mut Inbox) {
         self.recall();
         while self.calls.under_way() > 0 {
@@ -398,7 +399,7 @@ impl Dispatcher {
         {
             self.hand_over(permit);
         }
-        // Whoever takes the plugin up again begins with what is stored.
+        // The next dispatcher of the plugin starts with what is stored.
         self.output.drain().await;
     }
 
@@ -406,7 +407,7 @@ impl Dispatcher {
         let lanes = self.lanes.next_wake().into_iter().chain(self.dead_letters.next_wake()).min();
         let lanes = lanes.map(|at| at.saturating_duration_since(Instant::now()));
         let date = (self.context.clock)();
-        // What is due already waits for something else.
+        // A hold that is due already waits for another event.
         let holds = self.holds.next_deadline().filter(|until| *until > date);
         let holds = holds.map(|until| until.since(date).min(self.context.date_check_max));
         let wakes = [lanes, holds, self.output.due_in()].into_iter().flatten();
@@ -415,7 +416,7 @@ impl Dispatcher {
         sleep.max(Duration::from_millis(1))
     }
 
-    /// Has all lanes called that are ready.
+    /// Calls the handlers for all lanes that are ready.
     fn pump(&mut self) {
         let (mut jobs, mut of_canary) = (Vec::new(), Vec::new());
         while !self.holds_back()
@@ -446,8 +447,8 @@ impl Dispatcher {
         }
     }
 
-    /// Decisions are larger than was expected when their calls were given to the shards: those
-    /// that no thread has begun are taken back, and come again when there is room.
+    /// Takes calls back if the decisions are larger than was expected when the calls were given to
+    /// the shards: those that no thread has begun are made later, when there is room.
     fn take_back_calls(&mut self) {
         if !self.calls.are_too_many() {
             return;
@@ -459,7 +460,7 @@ impl Dispatcher {
         }
     }
 
-    /// Has the version of this generation called, which is one of those that serve.
+    /// Calls the version of this generation, which is one of those that serve.
     fn call(&mut self, generation: u32, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
@@ -507,7 +508,7 @@ impl Dispatcher {
         self.output.send(permit, self.flights.cursor());
     }
 
-    /// An event is done with that no instance or lane gets.
+    /// Settles an event that no instance or lane gets.
     fn finish(&mut self, position: Position) {
         self.flights.finish(position);
         self.output.cursor_moved();

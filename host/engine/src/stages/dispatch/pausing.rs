@@ -1,12 +1,12 @@
 //! Plugins and keys that an operator has paused.
 //!
-//! While a plugin is paused, its dispatcher calls no handler and concludes nothing about events that
-//! no instance has. It reads the log only up to the first event that is for the plugin; the others
-//! stay in the log, and count toward the backlog (`changes/backlog.rs`).
+//! While a plugin is paused, its dispatcher calls no handler and concludes nothing about events
+//! that no instance has. It reads the log only up to the first event that is for the plugin; the
+//! others stay in the log, and count toward the backlog (`changes/backlog.rs`).
 //!
 //! The events of a paused key are parked, as behind a dead letter: they are rows of the store, in
-//! order, and all other keys go on. A call that has begun when a pause comes is decided; calls that
-//! no thread has begun are taken back.
+//! order, and all other keys continue. A call that has begun when a pause comes is decided; calls
+//! that no thread has begun are taken back.
 
 use tokio::sync::oneshot;
 
@@ -47,7 +47,7 @@ impl Dispatcher {
         !self.controls.keys.is_empty() && self.controls.keys.contains(key)
     }
 
-    /// The lane of a paused key leaves memory, before its next call. True if it has.
+    /// Removes the lane of a paused key from memory, before its next call. Returns true if it has.
     pub(super) fn leaves_because_paused(&mut self, key: &Key, position: Position) -> bool {
         if !self.is_key_paused(key) {
             return false;
@@ -66,7 +66,7 @@ impl Dispatcher {
             }
         }
         if let Some((attempt, memo)) = begun {
-            // It goes on with this attempt, as soon as the key is resumed.
+            // It continues with this attempt, as soon as the key is resumed.
             let (reason, until) = ("the key is paused", Some(Instant::now()));
             let today = (self.context.clock)();
             let next = Postponed { attempt, reason, memo, until, today };
@@ -78,7 +78,7 @@ impl Dispatcher {
         true
     }
 
-    /// Takes back the calls that no thread has begun. They are the same attempt later.
+    /// Takes back the calls that no thread has begun. They count as the same attempt later.
     fn take_back_unbegun(&mut self) {
         let jobs = self.context.shards.recall(&self.plugin, self.calls.results());
         self.calls.end(jobs.len());
@@ -87,7 +87,7 @@ impl Dispatcher {
         }
     }
 
-    /// What waits because of a pause counts for the door.
+    /// Reports the events that wait because of a pause, for the limit at the door.
     pub(super) fn report_held_back(&self) {
         let rows = self.dead_letters.paused_rows() as u64;
         let holder = Holder::Plugin(self.plugin.clone());
@@ -106,7 +106,7 @@ impl Dispatcher {
         let _ = reply.send(PluginWaiting { positions, oldest, keys: keys.collect() });
     }
 
-    /// The next attempt at a key's first event is due now, also after a restart.
+    /// Makes the next attempt at a key's first event due now, also after a restart.
     pub(super) fn on_attempt_now(&mut self, key: &Key, reply: AttemptReply) {
         let today = (self.context.clock)();
         let wait = self.dead_letters.attempt_now(key, today);

@@ -1,8 +1,8 @@
 //! Reads the log into the dispatcher, in chunks and in order, and routes each chunk when all
 //! instances that its events may reach are in memory (`intake.rs`).
 //!
-//! No instance leaves memory while a chunk waits, so what was known when a chunk was read is known
-//! when it is routed.
+//! No instance leaves memory while a chunk waits, so a key that was known when a chunk was read is
+//! known when it is routed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,15 +20,16 @@ use super::intake::{Chunk, Found, Intake, Interest, LOAD_MAX};
 use super::versions::PluginVersions;
 use super::{Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 
-/// What one read takes of memory, unless a single event takes more.
+/// The most bytes of one read, unless a single event is larger.
 const READ_BYTES_MAX: usize = 8 << 20;
-/// A start loads all instances of a plugin if there are no more than one for so many
-/// bytes of its share of memory: then no event ever waits for the store. A state can be that large.
+/// At the start all instances of a plugin are loaded if there is no more than one for this many
+/// bytes of the plugin's share of memory, because a state can be that large. Then no event ever
+/// waits for the store.
 const BYTES_PER_INSTANCE: usize = 65_536;
 
 impl Dispatcher {
-    /// Takes up what the last run left: instances, as far as they fit, and held events
-    /// that instances claimed without having decided them.
+    /// Restores what the last run left: the instances, as far as they fit, and the held events that
+    /// instances claimed and have not decided.
     pub(super) async fn restore(&mut self) -> Result<(), ReadError> {
         let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         let bytes_max = self.context.instance_bytes_max;
@@ -64,8 +65,8 @@ impl Dispatcher {
             && !self.instance_cache.is_full()
     }
 
-    /// Lets instances go if there are too many. Not while chunks or claims wait: what was
-    /// known when they were read must still be here when they are routed.
+    /// Evicts instances if there are too many. Not while chunks or claims wait: the instances that
+    /// were in memory when they were read must still be there when they are routed.
     pub(super) fn make_room(&mut self) {
         if !self.intake.is_empty() || !self.look_backs.is_empty() {
             return;
@@ -172,7 +173,7 @@ impl Dispatcher {
         self.intake.routed_to(chunk.end);
     }
 
-    /// Positions between the place and `next` hold nothing: duplicates left gaps.
+    /// Skips the positions between the place and `next`, which hold nothing: duplicates left gaps.
     fn skip_to(&mut self, next: Position) {
         let (first, last) = (self.intake.place().0 + 1, next.0.saturating_sub(1));
         if self.flights.skip(first, last) {
@@ -181,7 +182,7 @@ impl Dispatcher {
     }
 }
 
-/// What the plugin has to do with an event.
+/// How the plugin takes an event.
 fn interest(
     intake: &Intake,
     versions: &PluginVersions,
@@ -202,7 +203,7 @@ fn interest(
     if is_addressed && addressee != Some(versions.plugin().as_str()) {
         return Interest::None;
     }
-    // What is for this plugin alone, such as its timers, it gets all the same.
+    // Events that are addressed to this plugin, such as its timers, reach it in any case.
     if !is_addressed && intake.is_missed(entry.position) {
         return Interest::Missed;
     }

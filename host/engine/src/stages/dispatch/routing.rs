@@ -1,5 +1,5 @@
-//! Decides who gets an event, and when the dispatcher can conclude that no instance does: then the
-//! event is ignored and counted, held, or made a dead letter, as the subscription says.
+//! Decides which instances get an event, and when the dispatcher can conclude that none does: then
+//! the event is ignored and counted, held, or made a dead letter, as the subscription says.
 //!
 //! An event that is in a lane is checked again when its turn comes, because the instance may have
 //! completed, or released the key, or replaced the timer meanwhile. Each delivery is settled once,
@@ -108,7 +108,7 @@ impl Dispatcher {
         }
     }
 
-    /// An open event reaches the instances that have its keys already.
+    /// Delivers an open event to the instances that have its keys already.
     fn reach_claimers(&mut self, position: Position, keys: &[Key], may_be_held: bool) {
         for key in keys {
             for instance in self.instance_cache.reached_by(key) {
@@ -120,7 +120,7 @@ impl Dispatcher {
         }
     }
 
-    /// A claim counts for later events.
+    /// A claim counts for later events only.
     fn reach_if_in_order(&mut self, position: Position, instance: &Key) {
         let place = self.instance_cache.get(instance).map(|instance| instance.place);
         if place.is_some_and(|place| place < position) {
@@ -128,7 +128,7 @@ impl Dispatcher {
         }
     }
 
-    /// Claims of later events count, too, while it could be held.
+    /// Claims by later events count as well, as long as the event could be held.
     pub(super) fn reach_in_time(
         &mut self,
         position: Position,
@@ -140,7 +140,8 @@ impl Dispatcher {
         }
     }
 
-    /// `claimed_at`: the date of the claim by which it reaches the instance, if that is later.
+    /// `claimed_at`: the date of the claim by which it reaches the instance, if that is later than
+    /// the event.
     fn reach(&mut self, position: Position, key: &Key, claimed_at: Option<Timestamp>) {
         let Some(reached) = self.flights.reach(position, key) else { return };
         let Reached { entry, effect, by_instance, keys } = reached;
@@ -163,7 +164,8 @@ impl Dispatcher {
         }
         match self.dead_letters.admit(key, delivery.entry.position.0) {
             Admission::Free => self.push(key, delivery),
-            // Nothing is open or put aside any more: it comes behind what is being taken back.
+            // The lane is empty and no dead letter is open: the event comes behind the rows that
+            // are being read back.
             _ if ends && !self.is_key_paused(key) => self.dead_letters.buffer(key, delivery),
             Admission::Park => self.park(key, &delivery),
             Admission::Buffer => self.dead_letters.buffer(key, delivery),
@@ -205,7 +207,7 @@ impl Dispatcher {
         self.claim_held(key, instance, at);
     }
 
-    /// The call for the delivery at the front of a lane, or none if it needs none.
+    /// Returns the call for the delivery at the front of a lane; none if it needs none.
     pub(super) fn prepare(&mut self, key: &Key, position: Position) -> Option<Call> {
         if self.avoids_deciding(key, position) {
             return None;
@@ -254,7 +256,7 @@ impl Dispatcher {
         self.input(key, position)
     }
 
-    /// Why an instance does not get to decide an event, if it does not.
+    /// The reason for which an instance does not decide an event; none if it does.
     fn ignored(&mut self, key: &Key, position: Position) -> Option<Ignored> {
         let instance = self.instance_cache.get(key).cloned();
         let delivery = self.lanes.get_mut(key, position.0)?;
@@ -265,7 +267,7 @@ impl Dispatcher {
             return Some(Ignored::Absent);
         }
         if !instance.status.is_running() && !is_for_completed(&instance, delivery) {
-            // It has released all keys but its own, with the decision that made it complete.
+            // It released all keys but its own with the decision that completed it.
             let is_own = delivery.by_instance || delivery.keys.contains(key);
             return Some(if is_own { Ignored::Completed } else { Ignored::Released });
         }
@@ -285,7 +287,8 @@ impl Dispatcher {
         }
     }
 
-    /// Why an event that no instance gets is a dead letter, if it is not ignored.
+    /// The reason for which an event that no instance gets becomes a dead letter; none if it is
+    /// ignored.
     fn failure_of(&mut self, key: &Key, position: Position, ignored: &Ignored) -> Option<String> {
         let delivery = self.lanes.get_mut(key, position.0)?;
         let (via, event) = (delivery.via, Arc::clone(&delivery.entry.event));
@@ -295,7 +298,7 @@ impl Dispatcher {
                 Some(format!("the instance is not imported: {key} has an instance already"))
             }
             (Ignored::Absent, _) if fails => Some(format!("no instance has the key {key}")),
-            // An open flight concludes by itself, and a held event waits for others.
+            // An open flight concludes by itself, and a held event waits for other instances.
             (Ignored::Released, Via::Parked) if fails => {
                 Some(format!("{key} has released the key by which the event came"))
             }
@@ -306,8 +309,9 @@ impl Dispatcher {
         }
     }
 
-    /// The event at the front of a lane is for no instance, and may not be ignored. A letter
-    /// that is redriven stays one; anything else becomes one behind which nothing waits.
+    /// The event at the front of a lane is for no instance, and must not be ignored. If it is a
+    /// redriven dead letter, that stays; otherwise the event becomes a dead letter behind which
+    /// nothing waits.
     fn fail_unheard(&mut self, key: &Key, position: Position, reason: &str) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         if let Via::DeadLetter(_) = delivery.via {
@@ -318,7 +322,7 @@ impl Dispatcher {
         self.settle(key, position, delivery.via);
     }
 
-    /// A delivery is done with: decided, ignored, parked or dead. It counts as received now.
+    /// Settles a delivery that is decided, ignored, parked or dead. It counts as received now.
     pub(super) fn settle(&mut self, key: &Key, position: Position, via: Via) {
         self.output.settled();
         match via {
@@ -336,7 +340,7 @@ impl Dispatcher {
     fn unreach(&mut self, key: &Key, position: Position, via: Via) {
         match via {
             Via::Hold => self.unreach_held(position, key),
-            // It was counted when it was put aside.
+            // It was counted when it was parked.
             Via::Parked | Via::DeadLetter(_) => {
                 self.output.count().ignored_absent += 1;
                 self.settle(key, position, via);
@@ -359,7 +363,7 @@ impl Dispatcher {
 
     /// The event that starts an instance may be among those that wait: behind a dead letter, for
     /// their next attempt, or because an operator has paused the key. An event that names the key
-    /// comes behind it, before the dispatcher concludes that no instance has the key.
+    /// is put behind it, before the dispatcher concludes that no instance has the key.
     fn reach_what_waits(&mut self) {
         let Some((position, keys)) = self.flights.first_to_close() else { return };
         for key in keys.iter() {
@@ -374,8 +378,8 @@ impl Dispatcher {
         let until = flight.until.unwrap_or_default();
         match flight.subscription.absent {
             Absent::Hold(_) => {
-                // What an instance has decided is on record under its own key, and is found
-                // there if another one claims that key, too: see `look_back.rs`.
+                // The events that an instance has decided are on record under its own key, and are
+                // found there if another instance claims that key, too (`look_back.rs`).
                 let is_on_record = flight.decisions == flight.reached.len()
                     && !self.holds.is_claimed_ahead(flight.entry.position);
                 let is_on_record = |key: &&Key| {
@@ -468,7 +472,8 @@ enum Ignored {
     Started,
     Completed,
     Superseded,
-    /// The instance released the key while the event stood in its lane: as if it had never reached it.
+    /// The instance released the key while the event was in its lane: the event counts as if it had
+    /// never reached the instance.
     Released,
 }
 
@@ -477,17 +482,17 @@ fn is_for_completed(instance: &Instance, delivery: &Delivery) -> bool {
     instance.status == InstanceStatus::Completed
         && delivery.by_instance
         && match delivery.entry.event.event_type.as_str() {
-            // A command that the instance sent cannot be delivered: it may compensate, and its
-            // decision says whether it runs again.
+            // A command that the instance sent cannot be delivered: the plugin may compensate, and
+            // its decision says whether the instance runs again.
             reserved::COMMAND_UNDELIVERABLE => true,
-            // The operator asked while it ran, and was told that it ends: so nothing may
-            // reopen it afterwards.
+            // The operator asked while it ran, and the host answered that it ends: no later event
+            // may reopen it.
             reserved::INSTANCE_ENDED => true,
             _ => false,
         }
 }
 
-/// A fired timer that was replaced or cancelled by a decision before it.
+/// Whether the event is a timer that an earlier decision replaced or cancelled.
 fn is_superseded(instance_cache: &InstanceCache, instance: &Key, delivery: &Delivery) -> bool {
     let event = &delivery.entry.event;
     if event.event_type != reserved::TIMER_FIRED {

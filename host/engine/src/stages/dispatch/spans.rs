@@ -1,5 +1,5 @@
-//! Reports the spans of a plugin's decisions, and hands the trace of an event on to what is decided
-//! about it. An event without a trace costs a look at its attributes.
+//! Reports the spans of a plugin's decisions, and passes the trace of an event on to what is
+//! decided about it. An event without a trace costs one look at its attributes.
 
 use crate::changes::spans::{Span, SpanKind, Spans};
 use crate::model::{
@@ -11,7 +11,7 @@ use crate::pure::monotonic::Instant;
 
 use super::{Delivery, Dispatcher};
 
-/// What is noted of a delivery whose event is sampled.
+/// What is noted about a delivery whose event is sampled.
 pub(super) struct Traced {
     /// The context of the event.
     context: TraceContext,
@@ -19,7 +19,7 @@ pub(super) struct Traced {
     started: Instant,
 }
 
-/// What a decision hands on, and the span of the decision if that is recorded.
+/// The trace that a decision passes on, and the span of the decision if that is recorded.
 #[derive(Default)]
 pub(super) struct HandedOn {
     pub(super) trace: Option<Trace>,
@@ -27,7 +27,7 @@ pub(super) struct HandedOn {
 }
 
 impl Delivery {
-    /// Its handler is about to be called.
+    /// Notes that the handler is about to be called.
     pub(super) fn begin_span(&mut self, spans: &Spans) {
         if self.traced.is_none()
             && let Some(context) = spans.sampled(&self.entry.event)
@@ -44,7 +44,7 @@ impl Delivery {
 }
 
 impl Dispatcher {
-    /// Reports the span of a decision, and returns what its messages and timers carry on.
+    /// Reports the span of a decision, and returns the trace that its messages and timers carry on.
     pub(super) fn report_decision(
         &mut self,
         key: &Key,
@@ -98,8 +98,8 @@ fn decision_span(
     span
 }
 
-/// Within what an event is decided: its arrival, if a sender sent it, otherwise the span in which
-/// the host made it.
+/// The parent of the decision's span: the arrival of the event, if a sender sent it, otherwise the
+/// span in which the host made it.
 fn parent(entry: &LogEntry, context: TraceContext) -> SpanId {
     match entry.hops.origin() {
         Origin::Outside => identity::arrival_span(&entry.event),
@@ -128,14 +128,14 @@ pub(super) fn answer_span(
     }
 }
 
-/// The extension attributes of what a plugin sends, without those that the host alone sets: a
-/// plugin joins no trace but that of the event which it decides.
+/// The extension attributes of what a plugin sends, without those that only the host sets: a plugin
+/// joins no trace but that of the event which it decides.
 pub(super) fn without_trace(extensions: &[(String, String)]) -> Vec<(String, String)> {
     let is_of_host = |name: &str| matches!(name, TRACEPARENT | TRACESTATE);
     extensions.iter().filter(|(name, _)| !is_of_host(name)).cloned().collect()
 }
 
-/// The trace of an event that an operator edited: that of the original.
+/// Keeps the original's trace on an event that an operator edited.
 pub(super) fn keep_trace(original: &Event, edited: &mut Event) {
     edited.extensions = without_trace(&edited.extensions);
     if let Some(trace) = Trace::of(original) {

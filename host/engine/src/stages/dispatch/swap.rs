@@ -1,4 +1,4 @@
-//! Lets another version of the plugin take over, between two events of each key; or a canary take
+//! Lets another version of the plugin take over between two events of each key, or a canary take
 //! over a share of the keys.
 //!
 //! The swap waits for no call. Each call carries the version that it is made on, so a call in
@@ -18,7 +18,7 @@ use crate::seams::handler::Handler;
 
 use super::Dispatcher;
 
-/// What is to serve from now on, and who is told when it does.
+/// The version that serves from now on, and the notification for the caller.
 pub(crate) struct VersionChange {
     pub handler: Arc<dyn Handler>,
     pub canary: Option<Canary>,
@@ -38,21 +38,22 @@ impl Dispatcher {
         self.versions.set_canary(canary);
         self.recall();
         if had_canary {
-            // Who ends a canary looks for what it failed at: all of that is stored by then.
+            // A caller that ends a canary reads the dead letters of the canary then: all of them
+            // are stored before the notification.
             self.output.rows().replies.push(serving);
         } else {
-            // Whoever asked for it may have hung up.
+            // The caller may have hung up.
             let _ = serving.send(());
         }
     }
 
     fn replace(&mut self, handler: Arc<dyn Handler>) {
         self.versions.replace(handler);
-        // What was read and is not routed may mean something else to this version.
+        // This version may take the events that are read and not routed in another way.
         self.intake.begin_again(self.versions.types(), || self.context.log.head());
     }
 
-    /// Takes back the calls that nobody has begun: behind a version that spins they
+    /// Takes back the calls that no thread has begun: behind a version that never returns they
     /// would wait for ever.
     pub(super) fn recall(&mut self) {
         let jobs = self.context.shards.recall(&self.plugin, self.calls.results());
@@ -62,8 +63,8 @@ impl Dispatcher {
         }
     }
 
-    /// Has an event decided anew by the version that serves now. No answer that another
-    /// version asked for is given to it.
+    /// Decides an event again with the version that serves now. It gets no answer to another
+    /// version's question.
     pub(super) fn start_over(&mut self, key: &Key, position: Position) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         delivery.attempt = 1;
@@ -75,8 +76,8 @@ impl Dispatcher {
         self.lanes.put_back(key, position.0, Instant::now());
     }
 
-    /// Whether an event waited for a version that subscribes to it no more, or no more
-    /// from its source.
+    /// Whether an event waited for a version, while the version that serves now no longer
+    /// subscribes to its type, or to its source.
     pub(super) fn is_outdated(&mut self, key: &Key, position: Position) -> bool {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return false };
         self.versions.is_outdated(&delivery.entry.event)

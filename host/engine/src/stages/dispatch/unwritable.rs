@@ -1,14 +1,14 @@
-//! What a dispatcher does about events of which the store cannot write what came of them.
+//! What a dispatcher does about events whose outcome the store cannot write.
 //!
-//! What a dispatcher hands over is one unit: its rows are folded, so a part of it cannot be
-//! written without the rest. If the store rejects it, another dispatcher takes over, begins
-//! again from the store, and goes *carefully*: each thing that it does is durable before it
-//! does the next. What the store rejects then is about one event. The next dispatcher makes
-//! that event a dead letter with the store's reason instead of what came of it before; if the
-//! store cannot hold the dead letter either, the event is counted as discarded.
+//! What a dispatcher hands over is one unit: its rows are folded, so a part of it cannot be written
+//! without the rest. If the store rejects it, another dispatcher takes over, starts from the store,
+//! and works *carefully*: each of its steps is durable before the next one. What the store rejects
+//! then is about one event. The next dispatcher makes that event a dead letter with the store's
+//! reason instead of its outcome; if the store cannot write the dead letter either, the event is
+//! counted as discarded.
 //!
-//! Rows about an event are made in four places: `prepare` (before its handler decides),
-//! `park`, `bury` and `write_held`. Each of them asks here first.
+//! Rows about an event are made in four places: `prepare` (before its handler decides), `park`,
+//! `dead_letter` and `write_held`. Each of them asks here first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,54 +22,55 @@ use crate::seams::store::Batch;
 use super::routing::Dead;
 use super::{Delivery, Dispatcher, Exit, Inbox, Via};
 
-/// Events that are remembered. Those at the lowest positions are forgotten first: most
-/// likely the cursor has passed them.
+/// The most events that are remembered. Those at the lowest positions are forgotten first, because
+/// most likely the cursor has passed them.
 const REMEMBERED_MAX: usize = 1_000;
-/// A dispatcher goes carefully for one commit for each event of the batch that was rejected,
-/// and for so many more: cursors, requests and events that were read in between.
+/// A dispatcher works carefully for one commit for each event of the rejected batch, and for this
+/// many more: cursors, requests and events that were read in between.
 const CAREFUL_COMMITS: usize = 1_000;
-/// The pause before a dispatcher does the same again, because it cannot tell what to do instead.
+/// The pause before a dispatcher repeats the same steps, because it does not know a better one.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// An event, the instance or lane that was about to settle it, and which row about it.
+/// An event, the instance or lane that was about to settle it, and the row about it.
 type Suspect = (Position, Option<Key>, Row);
 
-/// An event can be held for a key at which it is dead as well. The store may be able to write the
-/// one row, and not the other.
+/// An event can be held for a key at which it is dead as well. The store may be able to write one
+/// of these rows and not the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Row {
-    /// That it is held.
+    /// The row that holds it.
     Held,
-    /// Any other.
+    /// Any other row.
     Settling,
 }
 
-/// What a dispatcher learnt from rejections. It is handed on to the one that takes over.
+/// What a dispatcher learnt from rejections. The next dispatcher of the plugin gets it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caution {
     /// How many more commits are made one by one, until the event is found.
     careful_commits: usize,
-    /// Whether it is, and is about to be buried.
+    /// Whether the event is found, and is about to become a dead letter.
     is_found: bool,
     unwritable: BTreeMap<Suspect, Unwritable>,
-    /// Timers that could not fire, and with which of the dispatcher's commits each is buried.
+    /// Timers that could not fire, and the number of the commit in which each becomes a dead
+    /// letter.
     timers: Vec<(u64, TimerRejection)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unwritable {
-    /// The store's.
+    /// The store's reason.
     reason: String,
     remedy: Remedy,
-    /// Whether a dispatcher has done so already.
+    /// Whether a dispatcher has applied the remedy already.
     is_taken: bool,
 }
 
-/// What is done with an event instead.
+/// What happens to an event in the place of its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
     DeadLetter,
-    /// The store cannot hold its dead letter either.
+    /// The event is counted as discarded, because the store cannot write its dead letter either.
     Discard,
 }
 
@@ -77,8 +78,8 @@ enum Remedy {
 type Instead = (Remedy, String);
 
 impl Caution {
-    /// Learns from a rejection. False if a dispatcher cannot do better than to wait, and to
-    /// do the same again.
+    /// Learns from a rejection. Returns false if a dispatcher can only wait and repeat the same
+    /// steps.
     fn learn(&mut self, reason: &str, batch: &Batch) -> bool {
         let suspects = suspects(batch);
         if suspects.is_empty() {
@@ -93,9 +94,10 @@ impl Caution {
         for (suspect, remedy) in self.likeliest(suspects, batch) {
             let known = self.unwritable.get(&suspect);
             let remedy = match (known, remedy) {
-                // It was to be done, and was not: the row is made where nothing is asked.
+                // The remedy was known and not applied: the row is made where no remedy is asked
+                // for.
                 (Some(known), _) if !known.is_taken => continue,
-                // Only a dead letter that is made a second time cannot be written.
+                // Only a dead letter that is made a second time is known to be impossible to write.
                 (Some(_), Remedy::Discard) => Remedy::Discard,
                 _ => Remedy::DeadLetter,
             };
@@ -110,8 +112,8 @@ impl Caution {
     }
 
     /// A decision also writes the row of the event that it takes from the held ones. The row is
-    /// blamed when the decision was, in vain: an event that is not held any more is lost to all
-    /// that would claim it later.
+    /// blamed only after the decision was blamed without success: an event that is not held any
+    /// more is lost for all instances that would claim it later.
     fn likeliest(
         &self,
         suspects: BTreeMap<Suspect, Remedy>,
@@ -134,15 +136,16 @@ impl Caution {
         if held.keys().all(is_known) {
             return others.into_iter().chain(held).collect();
         }
-        // What was done about the others is forgotten with the commit, and was not at fault.
+        // The remedies for the others are lost with the rejected commit, and those rows were not at
+        // fault.
         let others = others.into_keys().map(|suspect| (suspect, Remedy::DeadLetter));
         others.chain(held).collect()
     }
 
-    /// A failure clears the lane: one commit writes the dead letter, and the rows of the events that
-    /// are parked behind it. Those rows are blamed first, because a dead letter that is blamed a
-    /// second time is discarded. Gives the suspects back if no dead letter has such rows beside it,
-    /// or if burying their events is still to be done.
+    /// A failure clears the lane: one commit writes the dead letter, and the rows of the events
+    /// that are parked behind it. Those rows are blamed first, because a dead letter that is blamed
+    /// a second time is discarded. Returns the suspects as an error if no dead letter has such rows
+    /// beside it, or if the remedy for all of these rows is still to be applied.
     fn behind_dead_letters(
         &self,
         suspects: BTreeMap<Suspect, Remedy>,
@@ -160,7 +163,8 @@ impl Caution {
         if !has_dead_letter || suspects.keys().filter(|s| is_behind(s)).all(is_waiting) {
             return Err(suspects);
         }
-        // What was done about the dead letters is forgotten with the commit, and was not at fault.
+        // The remedies for the dead letters are lost with the rejected commit, and those rows were
+        // not at fault.
         let blamed =
             |suspect: &Suspect| is_behind(suspect) || self.unwritable.contains_key(suspect);
         let suspects = suspects.into_keys().filter(blamed);
@@ -171,7 +175,7 @@ impl Caution {
         self.careful_commits > 0
     }
 
-    /// Notes that what was done last is durable.
+    /// Notes that the last step is durable.
     fn committed(&mut self) {
         self.careful_commits = match std::mem::take(&mut self.is_found) {
             true => 0,
@@ -179,8 +183,8 @@ impl Caution {
         };
     }
 
-    /// What to do with an event instead of what would be done, if the store cannot write that.
-    /// It is told once: an operator who redrives the dead letter may have mended the store.
+    /// The remedy for an event whose outcome the store cannot write. Each remedy is applied once,
+    /// because an operator who redrives the dead letter may have repaired the store.
     fn take(&mut self, position: Position, key: Option<&Key>, row: Row) -> Option<Instead> {
         if self.unwritable.is_empty() {
             return None;
@@ -197,8 +201,7 @@ impl Caution {
     }
 }
 
-/// The events that the rows of a plugin's changes are about, and what is left to do about each
-/// once burying it was tried.
+/// The events that the rows of a plugin's changes are about, and the remedy that is left for each.
 fn suspects(batch: &Batch) -> BTreeMap<Suspect, Remedy> {
     let settling = |position, key: &Key| (position, Some(key.clone()), Row::Settling);
     let decided = batch.decisions.iter().map(|row| settling(row.position, &row.key));
@@ -220,7 +223,7 @@ fn suspects(batch: &Batch) -> BTreeMap<Suspect, Remedy> {
     rows.chain(dead).collect()
 }
 
-/// What became of what was handed over.
+/// The outcome of a hand-over.
 pub(super) enum HandedOver {
     Durable,
     /// The dispatcher was stopped meanwhile.
@@ -233,12 +236,12 @@ impl Dispatcher {
         self.caution.is_careful()
     }
 
-    /// Whether what was done must be durable before anything else is done.
+    /// Whether the last step must be durable before the next one.
     pub(super) fn holds_back(&self) -> bool {
         self.is_careful() && !self.output.is_clean()
     }
 
-    /// Hands over what was done, and waits until it is durable.
+    /// Hands over the last step, and waits until it is durable.
     pub(super) async fn make_durable(
         &mut self,
         inbox: &mut Inbox,
@@ -268,8 +271,8 @@ impl Dispatcher {
         HandedOver::Durable
     }
 
-    /// Ends this dispatcher: everything since the last commit is forgotten. The one that takes
-    /// over knows what is learnt from the rejection.
+    /// Ends this dispatcher: everything since the last commit is forgotten. The next dispatcher
+    /// gets what is learnt from the rejection.
     pub(super) async fn begin_again(
         mut self,
         reason: &str,
@@ -300,8 +303,8 @@ impl Dispatcher {
         Exit::Again(self.caution)
     }
 
-    /// Buries or discards the event at the front of a lane, if what its handler decided could
-    /// not be written. False if nothing is known against it.
+    /// Makes the event at the front of a lane a dead letter, or discards it, if the store could not
+    /// write its handler's decision. Returns false if no remedy is known for it.
     pub(super) fn avoids_deciding(&mut self, key: &Key, position: Position) -> bool {
         let Some((remedy, reason)) = self.caution.take(position, Some(key), Row::Settling) else {
             return false;
@@ -329,7 +332,8 @@ impl Dispatcher {
         true
     }
 
-    /// Buries or discards a delivery that is about to be parked, if that could not be written.
+    /// Makes a delivery that is about to be parked a dead letter, or discards it, if the store
+    /// could not write its row.
     pub(super) fn avoids_parking(&mut self, key: &Key, delivery: &Delivery) -> bool {
         let entry = &delivery.entry;
         let Some((remedy, reason)) = self.caution.take(entry.position, Some(key), Row::Settling)
@@ -344,8 +348,8 @@ impl Dispatcher {
         true
     }
 
-    /// Discards an event that is about to be buried, if its dead letter could not be written.
-    /// Else gives back the reason for the dead letter.
+    /// Discards an event that is about to become a dead letter, if the store could not write that.
+    /// Otherwise returns the reason for the dead letter.
     pub(super) fn dead_letter_reason(
         &mut self,
         position: Position,
@@ -362,7 +366,7 @@ impl Dispatcher {
         }
     }
 
-    /// Why an event may not be held, if that could not be written.
+    /// The reason for which an event must not be held: the store could not write that row.
     pub(super) fn reason_not_to_hold(
         &mut self,
         position: Position,
@@ -382,7 +386,7 @@ impl Dispatcher {
         self.output.count().discarded += 1;
     }
 
-    /// Buries the event of a timer that is due, and that the store cannot append to the log.
+    /// Makes the event of a due timer a dead letter, because the store cannot append it to the log.
     pub(super) fn dead_letter_timer(&mut self, timer: TimerRejection) {
         let durable = self.output.durable();
         self.caution.timers.retain(|(commit, _)| *commit > durable);
@@ -396,7 +400,8 @@ impl Dispatcher {
         self.output.rows().timers_fired.push(row.timer);
     }
 
-    /// Buries the timers again of which the dispatcher before had not told the store.
+    /// Makes the dead letters of the timers again that the store does not have from the dispatcher
+    /// before.
     pub(super) fn dead_letter_timers_again(&mut self) {
         for (_, timer) in std::mem::take(&mut self.caution.timers) {
             self.dead_letter_timer(timer);
@@ -437,7 +442,7 @@ mod tests {
         assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
         assert!(caution.is_careful(), "its dead letter may be one, too");
         caution.committed();
-        assert!(!caution.is_careful(), "it is found, and buried");
+        assert!(!caution.is_careful(), "it is found, and dead");
         assert_eq!(take(&mut caution, 5), None, "an operator may have mended the store");
     }
 
@@ -470,7 +475,7 @@ mod tests {
         let mut caution = Caution::default();
         assert!(!caution.learn("no", &Batch::default()), "nothing in it is about an event");
         assert!(caution.learn("no", &decisions(&[5])) && caution.learn("no", &decisions(&[5])));
-        assert!(!caution.learn("no", &decisions(&[5])), "it was not buried");
+        assert!(!caution.learn("no", &decisions(&[5])), "it was not made a dead letter");
     }
 
     #[test]
@@ -515,14 +520,14 @@ mod tests {
         );
         assert_eq!(take(&mut caution, 7), Some(Remedy::DeadLetter));
         assert_eq!(take(&mut caution, 8), Some(Remedy::DeadLetter));
-        // One more has come; the others were buried in the commit that is forgotten.
+        // One more has come; the others became dead letters in the commit that is lost.
         assert!(caution.learn("no", &dead_letter_before(5, &[9])));
         assert!(caution.learn("no", &dead_letter_before(5, &[7, 8])));
         for place in [5, 7, 8, 9] {
             assert_eq!(take(&mut caution, place), Some(Remedy::DeadLetter), "{place}");
         }
         caution.committed();
-        // An operator redrives it in vain, and another event has come behind it.
+        // An operator redrives it without success, and another event has come behind it.
         assert!(caution.learn("no", &dead_letter_before(5, &[10])), "carefully from now on");
         assert!(caution.learn("no", &dead_letter_before(5, &[10])));
         assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));

@@ -1,9 +1,9 @@
 //! Pure: the versions of the plugin that decide here, and which of them decides a key's next event.
 //!
 //! One version serves all keys. A canary serves a share of them beside it; the serving version does
-//! the routing for both, so what a canary subscribes to does not matter here. Each version has a
-//! generation, which its calls carry. A version is known until it serves no more and no call of it
-//! is under way.
+//! the routing for both, so a canary's subscriptions do not matter here. Each version has a
+//! generation, which its calls carry. A version stays known until it no longer serves and no call
+//! of it is in progress.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,15 +24,15 @@ pub(super) struct PluginVersions {
     canary: Option<(Version, Share)>,
     /// The number of the next version.
     next: u32,
-    /// What is noted of the versions that serve, or may have calls under way.
+    /// The versions that serve, or may have calls in progress.
     known: BTreeMap<u32, PluginVersion>,
     /// Whether any version that was known here declares fields.
     has_fields: bool,
-    /// What the serving version subscribes to, by type.
+    /// The subscriptions of the serving version, by type.
     subscriptions: HashMap<String, Arc<Subscription>>,
-    /// For how long an event may be held at most; none if none is held.
+    /// The longest time for which an event may be held; none if none is held.
     hold_max: Option<Duration>,
-    /// What a process manager does with the event by which an operator ends an instance.
+    /// The subscription of a process manager to the event by which an operator ends an instance.
     ended: Arc<Subscription>,
     /// And with the event by which an operator imports one.
     imported: Arc<Subscription>,
@@ -43,7 +43,7 @@ struct Version {
     generation: u32,
 }
 
-/// What a decision notes of the version that made it.
+/// The part of a version that is noted with its decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PluginVersion {
     pub(super) of_plugin: Arc<str>,
@@ -105,7 +105,7 @@ impl PluginVersions {
         }
     }
 
-    /// What it does with events of a type, from the sources that it takes them from.
+    /// The subscription for a type, from the sources that it takes.
     pub(super) fn of_type(&self, event_type: &str) -> Option<&Arc<Subscription>> {
         self.subscriptions.get(event_type)
     }
@@ -125,8 +125,8 @@ impl PluginVersions {
         self.subscriptions.keys().cloned().collect()
     }
 
-    /// Whether an event waited for a version that subscribes to its type no more, or no more from
-    /// its source.
+    /// Whether an event waited for a version that no longer subscribes to its type, or to its
+    /// source.
     pub(super) fn is_outdated(&self, event: &Event) -> bool {
         self.serving.generation != 0
             && event.event_type != reserved::INSTANCE_ENDED
@@ -137,7 +137,7 @@ impl PluginVersions {
         Arc::ptr_eq(&self.serving.handler, handler)
     }
 
-    /// Another version serves from now on.
+    /// Lets another version serve from now on.
     pub(super) fn replace(&mut self, handler: Arc<dyn Handler>) {
         let manifest = handler.manifest();
         assert_eq!(manifest.role, self.role, "a version plays its plugin's role");
@@ -150,7 +150,7 @@ impl PluginVersions {
         self.canary.is_some()
     }
 
-    /// A canary serves a share of the keys from now on, or none does. A canary whose share
+    /// Lets a canary serve a share of the keys from now on, or ends it. A canary whose share
     /// changes stays the same version.
     pub(super) fn set_canary(&mut self, canary: Option<Canary>) {
         let before = self.canary.take();
@@ -169,7 +169,7 @@ impl PluginVersions {
         Version { handler, generation }
     }
 
-    /// Forgets the versions that serve no more. No call may be under way.
+    /// Forgets the versions that no longer serve. No call may be in progress.
     pub(super) fn forget_earlier(&mut self) {
         let kept = [Some(self.serving.generation), self.canary_generation()];
         self.known.retain(|generation, _| kept.contains(&Some(*generation)));
@@ -183,7 +183,7 @@ impl PluginVersions {
         self.canary.as_ref().map(|(version, _)| version.generation)
     }
 
-    /// Of the version that decides the next event of a key.
+    /// The generation of the version that decides the next event of a key.
     pub(super) fn generation_of(&self, key: &Key) -> u32 {
         match &self.canary {
             Some((version, share)) if share.has(&self.plugin, key) => version.generation,
@@ -199,13 +199,13 @@ impl PluginVersions {
         }
     }
 
-    /// The version of a generation that serves, or has calls under way.
+    /// The version of a generation that serves, or has calls in progress.
     pub(super) fn version(&self, generation: u32) -> &PluginVersion {
         self.known.get(&generation).expect("a version with calls under way is known")
     }
 
-    /// The values of the fields of an instance whose state a version has written. None if no version
-    /// declares fields. If only the others do, the instance has none from now on.
+    /// The values of the fields of an instance whose state a version has written. None if no
+    /// version declares fields. If only the others do, the instance has none from now on.
     pub(super) fn field_values(&self, of: &PluginVersion, state: &State) -> Option<String> {
         match &of.fields {
             Some(fields) => Some(fields.values(Some(state))),
@@ -213,8 +213,8 @@ impl PluginVersions {
         }
     }
 
-    /// What the records say of the version that a key's next event goes to; without a key, of
-    /// the version that does the routing.
+    /// The version that the records name for a key's next event; without a key, the version that
+    /// does the routing.
     pub(super) fn version_for(&self, key: Option<&Key>) -> Arc<str> {
         let generation = key.map_or(self.serving.generation, |key| self.generation_of(key));
         Arc::clone(&self.version(generation).of_plugin)

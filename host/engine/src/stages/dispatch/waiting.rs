@@ -1,6 +1,6 @@
-//! Keys that wait for their next attempt for longer than a moment: each is one durable row, and
-//! its events are parked like those behind a dead letter. So their flights conclude, the cursor
-//! stays small, and the log is read on, however many keys wait and for how long.
+//! Keys that wait for their next attempt for more than a moment: each is one durable row, and its
+//! events are parked like those behind a dead letter. So their flights conclude, the cursor stays
+//! small, and the dispatcher reads on, however many keys wait and for how long.
 
 use futures::future::BoxFuture;
 
@@ -12,8 +12,8 @@ use crate::seams::store::ParkedKey;
 
 use super::{Answers, Asked, Asking, Delivery, Dispatcher, ending};
 
-/// Deliveries that have left memory and whose questions are being asked. The questions of
-/// further ones hold up the log, so that memory is bounded.
+/// Deliveries that have left memory and whose questions are being asked. The questions of further
+/// ones stop the reading of the log, so that memory is bounded.
 const SLOW_ASKS_MAX: usize = 4_096;
 
 impl Dispatcher {
@@ -25,8 +25,8 @@ impl Dispatcher {
         }
     }
 
-    /// The event at the front of a lane is decided again at `until`. If that is far away, the
-    /// lane leaves memory.
+    /// Schedules the next attempt at the event at the front of a lane for `until`. If that is far
+    /// away, the lane leaves memory.
     pub(super) fn try_again(
         &mut self,
         key: &Key,
@@ -40,7 +40,7 @@ impl Dispatcher {
         self.leave_memory(key, position, reason, Some(until));
     }
 
-    /// The lane of a key leaves memory, until a time or until answers arrive.
+    /// Removes the lane of a key from memory, until a time or until answers arrive.
     fn leave_memory(
         &mut self,
         key: &Key,
@@ -61,29 +61,29 @@ impl Dispatcher {
         }
         if let Some((attempt, memo)) = failed {
             let pause = Postponed { attempt, reason, memo, until, today: (self.context.clock)() };
-            // None if it became a dead letter: the store could not write that it is parked.
+            // None if it became a dead letter, because the store could not write that it is parked.
             let row = self.dead_letters.sleep(key, position.0, pause, &mut self.output);
             if row.is_some() {
                 self.output.rows().waits.insert(key.clone(), row);
             }
         }
-        // An end does not wait: it gives up what does.
+        // The end of an instance does not wait: it gives up the events that do.
         for end in ends {
             self.enqueue(key, end);
         }
     }
 
-    /// What waited goes on with its attempt.
+    /// Continues the attempt of a delivery that waited.
     pub(super) fn take_up(&mut self, key: &Key, delivery: &mut Delivery) {
         let waited = self.dead_letters.attempt(key, delivery.entry.position.0);
         let Some((attempt, troubles)) = waited else { return };
         delivery.attempt = attempt;
         delivery.troubles = troubles.take();
-        // No operator is why it is decided now.
+        // The cause is not an operator any more.
         delivery.accepted_at = Some(delivery.entry.received_at);
     }
 
-    /// A delivery's questions take long: it leaves memory while they are asked.
+    /// The questions of a delivery take long: it leaves memory while they are asked.
     pub(super) fn wait_for_answers(
         &mut self,
         key: Key,
@@ -110,7 +110,7 @@ impl Dispatcher {
         }));
     }
 
-    /// The key goes on with the answers, if it still waits for them.
+    /// Continues a key with its answers, if it still waits for them.
     pub(super) fn on_slow_answers(
         &mut self,
         key: &Key,
@@ -127,7 +127,7 @@ impl Dispatcher {
         }
     }
 
-    /// False if the answers were a failure, which is seen to.
+    /// Returns false if the answers were a failure, which is handled here.
     pub(super) fn use_slow_answers(&mut self, key: &Key, position: Position) -> bool {
         let generation_now = self.versions.generation_of(key);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return true };
@@ -147,7 +147,7 @@ impl Dispatcher {
                 self.fail(key, position, failed);
                 return false;
             }
-            // Another version serves now: it begins anew.
+            // Another version serves now: the event starts again.
             _ => delivery.attempt = 1,
         }
         true

@@ -96,7 +96,7 @@ fn send(
     results_of
 }
 
-/// Of the version that serves.
+/// The queue of the version that serves.
 fn version(handler: &Arc<dyn Handler>) -> Caller {
     Caller { plugin: handler.manifest().name.clone(), is_canary: false }
 }
@@ -105,10 +105,10 @@ fn keys(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}-{n}")).collect()
 }
 
-/// Waits for the results of as many calls.
+/// Waits for the results of this many calls.
 #[track_caller]
 fn receive(results: &mut UnboundedReceiver<Vec<JobResult>>, count: usize) -> Vec<String> {
-    // For a loaded machine; it is waited for only if the results do not come.
+    // Long, for a loaded machine; the test waits for it only if the results do not come.
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut keys = Vec::new();
     while keys.len() < count {
@@ -153,7 +153,8 @@ fn a_plugin_that_is_always_stuck_gets_no_more_than_its_share() {
         let mut of_good = send(&shards, &good, &keys("a", 40));
         assert_eq!(receive(&mut of_good, 40).len(), 40);
     }
-    // Its share, and what had begun before that was full; and the two for quick calls.
+    // The limit of slow calls, the calls that had begun before it was reached, and the two for
+    // quick calls.
     let threads = shards.threads.as_ref().unwrap().pool.lock().workers.len();
     assert!(threads <= 2 + 2 + 2, "{threads} threads");
     gate.open();
@@ -175,7 +176,7 @@ fn calls_behind_a_stuck_plugin_are_taken_back_by_whom_they_are_of() {
     while pool.lock().queues[&version(&bad)].slow < SLOW_MIN {
         std::thread::yield_now();
     }
-    // The plugin has its share: what comes now is not begun.
+    // The plugin has reached its limit: further calls do not begin.
     let mut of_another = send(&shards, &bad, &keys("b", 2));
     let (results, mut results_of) = mpsc::unbounded_channel();
     let job = |key: &str| Job {

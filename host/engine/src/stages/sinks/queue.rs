@@ -1,11 +1,12 @@
 //! The host's own queue of one message type: workers lease messages, then acknowledge them or give
-//! them back. Messages that are not settled when their lease expires are leased again. Leases live
-//! in memory: after a restart all messages that were not acknowledged are ready, with the same ids.
+//! them back. Messages that are not settled when their lease expires are leased again. Leases are
+//! in memory only: after a restart all messages that were not acknowledged are ready, with the same
+//! ids.
 //!
-//! If a lease of several messages expires, one of them may have been too much for the worker, and
-//! the queue cannot know which. So it charges none of them with an attempt, and leases them again,
-//! half as many at a time. An attempt counts when a message had a lease for itself. So the message
-//! that kills its workers is found in a few steps, and becomes a dead letter alone.
+//! If a lease of several messages expires, one of them may have crashed the worker, and the queue
+//! cannot know which. So it charges none of them with an attempt, and leases them again, half as
+//! many at a time. An attempt counts when a message had a lease for itself. So the message that
+//! crashes its workers is found in a few steps, and becomes a dead letter alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::stages::sinks::lanes::parcel::{Lane, Parcel};
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
 use crate::stages::sinks::spans::report_delivery;
 
-/// When nothing waits for a time.
+/// The longest wait of the loop, when nothing has a time.
 const SLEEP_MAX: Duration = Duration::from_hours(24);
 /// The bytes of a lease's messages, beyond the first message: a lease is one answer.
 const LEASE_BYTES_MAX: usize = 16 << 20;
@@ -64,15 +65,15 @@ pub(crate) struct Queue {
     pub retry: RetryPolicy,
     /// The message type.
     pub name: String,
-    /// Lease ids go on from here, far from those of earlier runs, so that an old one is never
-    /// taken for a new.
+    /// The id of the next lease. It is far from those of earlier runs, so that an old one is never
+    /// taken for a new one.
     pub next_lease: u64,
     pub measures: Arc<SinkMeasures>,
     pub spans: Spans,
 }
 
-/// Where the lease ids of a run begin. Spread over all numbers, because the wall clock may have
-/// been set back since the run before.
+/// The first lease id of a run. The first ids are spread over all numbers, because the wall clock
+/// may have been set back since the run before.
 pub(crate) fn first_lease(now: Timestamp) -> u64 {
     const LEASES_OF_A_RUN: u64 = 1 << 24;
     mix(now.0) / LEASES_OF_A_RUN * LEASES_OF_A_RUN + 1
@@ -146,7 +147,7 @@ impl State {
         self.queue.lanes.follow_controls(Instant::now(), under_way);
     }
 
-    /// These messages are no longer leased.
+    /// Ends the leases of these messages.
     fn end_leases<'a>(&mut self, lanes: impl Iterator<Item = &'a Lane>) {
         let Queue { lanes: of, name, .. } = &mut self.queue;
         lanes.for_each(|lane| of.ended_of(lane, name));
@@ -188,7 +189,7 @@ impl State {
 
     fn on_request(&mut self, request: QueueRequest) {
         let now = Instant::now();
-        // Whoever asked may have hung up: then nobody hears the answer.
+        // The caller may have hung up: then the answer is dropped.
         match request {
             QueueRequest::Lease(request, reply) => {
                 if self.waiting.len() >= WAITING_MAX {
@@ -233,7 +234,7 @@ impl State {
         }
     }
 
-    /// Gives what is ready to those who wait, in the order in which they came.
+    /// Gives ready messages to the waiting requests, in the order in which they arrived.
     fn serve_waiting(&mut self) {
         let now = Instant::now();
         self.waiting.retain(|waiting| !waiting.reply.is_closed());
@@ -252,14 +253,15 @@ impl State {
                 let mut taken: Vec<_> = lease.messages.into_values().collect();
                 taken.sort_by_key(|(_, sequence)| *sequence);
                 self.end_leases(taken.iter().map(|(lane, _)| lane));
-                // The worker is gone, and never saw them: no attempt was made.
+                // The worker hung up and never got the messages: no attempt was made.
                 for (lane, sequence) in taken {
                     self.queue.lanes.lanes.put_back(&lane, sequence, now);
                 }
                 self.queue.lanes.lanes.wake(now);
             }
         }
-        // Those behind the first wait as long as it does, but not longer than they said.
+        // The requests behind the first wait as long as it does, but not longer than they asked
+        // for.
         let mut kept = VecDeque::with_capacity(self.waiting.len());
         for waiting in std::mem::take(&mut self.waiting) {
             if waiting.until > now {
@@ -311,7 +313,7 @@ impl State {
         Lease { id: LeaseId(0), expires_at: self.date(expires_at), messages: Vec::new() }
     }
 
-    /// What a worker is told: it reads dates.
+    /// The date for the worker's answer.
     fn date(&self, at: Instant) -> Timestamp {
         monotonic::date(at, Instant::now(), (self.queue.clock)())
     }
@@ -335,7 +337,7 @@ impl State {
         self.leases.get(&id).map_or_else(Instant::now, |lease| lease.since)
     }
 
-    /// Reports the spans of what a worker had, and why it failed.
+    /// Reports the spans of the messages that a worker had, and why it failed.
     fn report(
         &mut self,
         lease: LeaseId,
@@ -354,7 +356,7 @@ impl State {
         }
     }
 
-    /// Takes messages out of a lease, in order; the lease ends with its last message.
+    /// Takes messages out of a lease, in order. The lease ends with its last message.
     fn take_from(
         &mut self,
         id: LeaseId,
@@ -396,7 +398,7 @@ impl State {
         Ok((taken, report))
     }
 
-    /// What is said of a lease that has ended: that all is as the call wants it, or how it is.
+    /// The answer about a lease that has ended: the messages are as the call asks, or how they are.
     fn asked_again(
         &self,
         id: LeaseId,
@@ -445,7 +447,7 @@ impl State {
         Ok(self.date(until))
     }
 
-    /// A lease of several messages expired: they come again, in smaller leases.
+    /// A lease of several messages expired: they are leased again, in smaller leases.
     fn halve(&mut self, expired: &[(Lane, u64)], now: Instant) {
         let half = expired.len().div_ceil(2);
         let lanes = &mut self.queue.lanes;
@@ -473,7 +475,8 @@ impl State {
 }
 
 impl LeaseReport {
-    /// A message that has left the lease before, in the way that is asked for or in another.
+    /// Reports a message that left the lease before, in the way that the call asks for or in
+    /// another.
     fn add_earlier(&mut self, message: &MessageId, is_so: bool) {
         match is_so {
             true => self.already += 1,
@@ -482,12 +485,12 @@ impl LeaseReport {
     }
 }
 
-/// What a lease still has room for.
+/// The room that is left in a lease.
 struct Room {
     max: usize,
     messages: usize,
     bytes: usize,
-    /// Its messages come from leases that expired: others would share their fate.
+    /// Whether its messages come from expired leases: other messages would be delayed with them.
     is_of_expired: bool,
 }
 

@@ -26,7 +26,7 @@ use crate::stages::sinks::lanes::parcel::Lane;
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
 use crate::stages::sinks::spans::report_delivery;
 
-/// When nothing waits for a time.
+/// The longest wait of the loop, when nothing has a time.
 const SLEEP_MAX: Duration = Duration::from_hours(24);
 
 pub(crate) struct Relay {
@@ -34,7 +34,7 @@ pub(crate) struct Relay {
     pub transport: Arc<dyn Transport>,
     pub clock: Clock,
     pub retry: RetryPolicy,
-    /// Told when the sink is taken to be down, and when it is back.
+    /// Notified when the breaker opens, and when it closes.
     pub states: Arc<SinkStates>,
     pub breaker: Breaker,
     /// How often the sink has taken or refused a message.
@@ -46,13 +46,13 @@ pub(crate) struct Relay {
 /// A delivery that has ended.
 struct Delivered {
     batch: Vec<(Lane, Arc<Message>)>,
-    /// One for each message.
+    /// One result for each message.
     results: Vec<Result<(), DeliveryError>>,
     started: Instant,
 }
 
 impl Relay {
-    /// Runs until `stop`; then lets deliveries that are under way end.
+    /// Runs until `stop`; then waits for the deliveries in progress.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Delivered>> =
             FuturesUnordered::new();
@@ -121,7 +121,7 @@ impl Relay {
         }
     }
 
-    /// In a batch, a transport need only keep the order of the keys.
+    /// In a batch, a transport must keep only the order of the keys.
     fn batch_max(&self) -> usize {
         let keeps_order = self.lanes.order == Order::Key || self.transport.is_sequential();
         if keeps_order { self.transport.batch_max().max(1) } else { 1 }
@@ -149,7 +149,11 @@ impl Relay {
                 batch.iter().map(|(_, message)| Arc::clone(message)).collect();
             let started = Instant::now();
             let results = transport.deliver(&messages).await;
-            assert_eq!(results.len(), batch.len(), "a transport tells of each message");
+            assert_eq!(
+                results.len(),
+                batch.len(),
+                "a transport returns one result for each message"
+            );
             Delivered { batch, results, started }
         }))
     }
@@ -158,7 +162,8 @@ impl Relay {
         let now = Instant::now();
         self.measures.delivery.observe(now.duration_since(started));
         let today = (self.clock)();
-        // While the sink is down, attempts tell of it and not of the messages.
+        // While the sink is down, a failed attempt says something about the sink and not about the
+        // message.
         let was_down = self.breaker.open().is_some();
         self.note_results(&batch, &results, now);
         for ((lane, message), result) in batch.into_iter().zip(results) {
@@ -182,7 +187,7 @@ impl Relay {
         }
     }
 
-    /// What a delivery says of the sink as a whole: it works, if it took or refused anything.
+    /// What a delivery says about the sink as a whole: it works, if it took or refused any message.
     fn note_results(
         &mut self,
         batch: &[(Lane, Arc<Message>)],
@@ -226,12 +231,12 @@ impl Relay {
         }
     }
 
-    /// A message waits for its next attempt, or was at its last. Whether the failure counts
-    /// as one of its attempts:
+    /// A message failed: it waits for its next attempt, or becomes a dead letter after its last.
+    /// Whether the failure counts as one of its attempts:
     ///
-    /// - If the sink has answered others since the message failed before, it does: the
-    ///   trouble is the message's.
-    /// - Else, if the sink is down or says that it is in trouble, it does not.
+    /// - If the sink has answered other messages since the message failed before, it counts: the
+    ///   message is the cause.
+    /// - Otherwise it does not count if the sink is down or says that it is in trouble.
     fn on_failed(
         &mut self,
         lane: &Lane,
@@ -255,7 +260,7 @@ impl Relay {
             }
             parcel.attempt += 1;
         }
-        // A sink that is down has its own pause; then the next message is tried.
+        // A sink that is down has a pause of its own; then the next message is tried.
         let delay = match self.breaker.open() {
             Some(_) => Duration::ZERO,
             None => {

@@ -5,8 +5,8 @@ use crate::model::Message;
 use crate::pure::identity;
 use crate::pure::monotonic::Instant;
 
-/// Reports a delivery of a message, if its trace is sampled. `number` tells it from others of the
-/// message, and `failed` says why it failed.
+/// Reports a delivery of a message, if its trace is sampled. `number` distinguishes it from other
+/// deliveries of the message, and `failed` is the reason of its failure.
 pub(super) fn report_delivery(
     spans: &Spans,
     message: &Message,

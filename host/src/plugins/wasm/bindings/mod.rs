@@ -1,6 +1,6 @@
-//! The versions of the plugin interface that this host serves, as one. Above this module there are
-//! the engine's types alone. A further version is a file beside `v0_1.rs`, a variant of each enum
-//! here, and its interfaces and imports in the lists.
+//! The versions of the plugin interface that this host serves, behind one interface. The modules
+//! above use only the engine's types. A further version is a file beside `v0_1.rs`, a variant of
+//! each enum here, and its interfaces and imports in the lists.
 
 mod v0_1;
 
@@ -24,10 +24,10 @@ pub(crate) struct Interface {
     version: Version,
 }
 
-/// Of every version.
+/// The interfaces of all versions.
 pub(crate) static INTERFACES: [Interface; 4] = v0_1::INTERFACES;
 
-/// What a component may import, of every version.
+/// The imports that a component may have, of all versions.
 pub(crate) const IMPORTS: [&str; 2] = v0_1::IMPORTS;
 
 /// The packages that a plugin can be made for, as errors name them.
@@ -59,7 +59,7 @@ impl Program {
 }
 
 impl PluginInstance {
-    /// What the plugin says of itself, or what of it cannot be understood.
+    /// The manifest of the plugin, or the reason for which it cannot be understood.
     pub(crate) fn describe(
         &self,
         store: &mut Store<CallState>,
@@ -80,7 +80,7 @@ impl PluginInstance {
         }
     }
 
-    /// The state as the version of states `to`, or why the plugin cannot read it.
+    /// The state in the state version `to`, or the reason for which the plugin cannot read it.
     pub(crate) fn migrate(
         &self,
         store: &mut Store<CallState>,

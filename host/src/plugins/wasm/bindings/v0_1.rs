@@ -74,7 +74,7 @@ pub(super) const INTERFACES: [Interface; 4] = [
     interface(m::Role::Enricher, "sagabox:plugin/enricher-handler@0.1.0"),
 ];
 
-/// What a component may import.
+/// The imports that a component may have.
 pub(super) const IMPORTS: [&str; 2] =
     ["sagabox:plugin/logging@0.1.0", "sagabox:plugin/types@0.1.0"];
 
@@ -172,7 +172,7 @@ impl PluginInstance {
         call: &Call,
         configuration: &str,
     ) -> Called<Reply> {
-        // Everything is lent to the bindings, which copy it into the guest and nowhere else.
+        // The bindings borrow everything, and copy it once, into the guest.
         let extensions = extensions_out(&call.event);
         let event = event_out(&call.event, &extensions);
         let streams: Vec<_> = call.answers.iter().map(|answer| stream_extensions(answer)).collect();
@@ -256,7 +256,7 @@ fn extensions_out(event: &m::Event) -> Vec<types::ExtensionParam<'_>> {
     event.extensions.iter().map(|(name, value)| types::ExtensionParam { name, value }).collect()
 }
 
-/// The events of an answer, and of each its extensions; none if the answer is no stream.
+/// The extensions of each event in an answer; none if the answer is no stream.
 fn stream_extensions(answer: &m::Answer) -> Vec<Vec<types::ExtensionParam<'_>>> {
     match &answer.value {
         m::AnswerValue::Events(events) => {
@@ -396,7 +396,8 @@ fn extensions(extensions: Vec<types::ExtensionResult>) -> Vec<(String, String)> 
     extensions.into_iter().map(|extension| (extension.name, extension.value)).collect()
 }
 
-/// What is no JSON, or is there twice, has no place in the engine's type, and is refused here.
+/// Refuses text that is no JSON, and members that occur twice, because the engine's type cannot
+/// hold them.
 fn optional(
     schemas: Vec<types::Schema>,
     configuration_schema: Option<String>,

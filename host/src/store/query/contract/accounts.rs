@@ -93,7 +93,7 @@ pub(super) async fn the_events_of_a_plugin_add_up(urls: Urls<'_>) {
     };
     let names: Vec<&str> = found.plugins.iter().map(|account| account.plugin.as_str()).collect();
     assert_eq!((&found.plugins[0], names), (&expected, vec!["orders", "other"]));
-    // A dead letter that nobody received.
+    // A dead letter whose message was not delivered.
     assert_eq!((found.plugins[1].dead, found.plugins[1].balanced), (1, false));
     assert!(!found.balanced);
 }

@@ -1,4 +1,4 @@
-//! Batches: what becomes items, the sums, the life of a batch, and what is removed.
+//! Batches: what becomes items, the sums, the statuses of a batch, and what is removed.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ pub(super) async fn batches_are_listed_newest_first(urls: Urls<'_>) {
 
 /// A dead letter that is no longer open, or that came after the start, is none of them.
 pub(super) async fn open_dead_letters_from_before_the_start_become_items(urls: Urls<'_>) {
-    let subject = Subject::new(urls, "letter-items").await;
+    let subject = Subject::new(urls, "dead letter-items").await;
     let skipped = DeadLetter { status: DeadLetterStatus::Skipped, ..dead_letter(2, Some("a"), 2) };
     commit_dead_letters(&subject, [dead_letter(1, Some("a"), 1), skipped, dead_letter(3, None, 3)])
         .await;

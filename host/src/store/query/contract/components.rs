@@ -67,7 +67,7 @@ pub(super) async fn components_are_kept_and_found_again(urls: Urls<'_>) {
     assert_eq!((first.since, first.bytes, &*first.file), (Timestamp(5), 3, "one.wasm"));
     let mut snapshot = snapshot(&subject.url).await.unwrap();
     assert_eq!(snapshot.kept("billing").await.unwrap().len(), 1);
-    assert_eq!(snapshot.kept("nobody").await.unwrap(), []);
+    assert_eq!(snapshot.kept("unknown").await.unwrap(), []);
     let found = snapshot.component(&both.digest).await.unwrap().unwrap();
     assert_eq!(
         (found.unpack().unwrap(), found.signature.as_deref()),

@@ -89,8 +89,8 @@ pub(super) async fn each_filter_holds(urls: Urls<'_>) {
         (DeadLetterFilter { ids: Some(vec![9, 2]), after: 2, ..all() }, vec![9]),
         (DeadLetterFilter { ids: Some(vec![]), ..all() }, vec![]),
         // A name that the store does not know.
-        (DeadLetterFilter { plugin: text("nobody"), ..all() }, vec![]),
-        (DeadLetterFilter { sink: text("nobody"), ..all() }, vec![]),
+        (DeadLetterFilter { plugin: text("unknown"), ..all() }, vec![]),
+        (DeadLetterFilter { sink: text("unknown"), ..all() }, vec![]),
     ] {
         assert_eq!(listed(&subject, &filter).await, [expected], "{filter:?}");
     }
@@ -98,7 +98,7 @@ pub(super) async fn each_filter_holds(urls: Urls<'_>) {
 
 /// All came at one time: their order is that of their ids.
 pub(super) async fn open_dead_letters_are_counted(urls: Urls<'_>) {
-    let mut subject = Subject::new(urls, "counted-letters").await;
+    let mut subject = Subject::new(urls, "counted-dead letters").await;
     let of_other = DeadLetter { plugin: "other".into(), ..dead_letter(3, Some("a"), 3) };
     let skipped = DeadLetter { status: DeadLetterStatus::Skipped, ..dead_letter(4, Some("a"), 4) };
     let why = DeadLetter { reason: "100% 'of_it'".to_owned(), ..dead_letter(5, Some("b"), 5) };
@@ -126,7 +126,7 @@ pub(super) async fn open_dead_letters_are_counted(urls: Urls<'_>) {
 }
 
 pub(super) async fn dead_letters_are_listed_by_id_in_pages(urls: Urls<'_>) {
-    let subject = Subject::new(urls, "letters").await;
+    let subject = Subject::new(urls, "dead letters").await;
     let with = |id| DeadLetter { at: Timestamp(1), ..dead_letter(id, Some("a"), 1) };
     subject.commit(dead_letters([12, 3, 1, 10, 2].map(with))).await;
     subject.commit(dead_letters([with(4)])).await;
@@ -142,7 +142,7 @@ pub(super) async fn dead_letters_are_listed_by_id_in_pages(urls: Urls<'_>) {
     assert_eq!(listed(&subject, &some).await, [vec![1, 4], vec![12]]);
 }
 
-/// A letter whose event has this many bytes of data.
+/// A dead letter whose event has this many bytes of data.
 fn large(id: u64, bytes: usize) -> DeadLetter {
     // No parser makes a number of this.
     let data = format!(r#"[1e400, "{}"]"#, "x".repeat(bytes));
@@ -152,7 +152,7 @@ fn large(id: u64, bytes: usize) -> DeadLetter {
 
 pub(super) async fn a_page_of_dead_letters_is_bounded_in_bytes(urls: Urls<'_>) {
     let limits = QueryLimits { page_bytes: 4 << 20, ..QueryLimits::default() };
-    let subject = Subject::with(urls, "letter bytes", limits).await;
+    let subject = Subject::with(urls, "dead letter bytes", limits).await;
     let mib = 1 << 20;
     let sizes = [1, 2, 3 * mib, mib / 2, 3 * mib, 3 * mib, 9 * mib, 1, 1, 1, 1];
     subject.commit(dead_letters((1..).zip(sizes).map(|(id, bytes)| large(id, bytes)))).await;
@@ -173,7 +173,7 @@ pub(super) async fn a_page_of_dead_letters_is_bounded_in_bytes(urls: Urls<'_>) {
 
 /// However few rows one question looks at, all pages together have what matches.
 pub(super) async fn a_list_of_dead_letters_ends_in_time_and_says_how_far_it_came(urls: Urls<'_>) {
-    let mut subject = Subject::with(urls, "brief letters", looks_briefly(false)).await;
+    let mut subject = Subject::with(urls, "brief dead letters", looks_briefly(false)).await;
     subject.commit(dead_letters((1..=20).map(|id| large(id, 1)))).await;
     for (is_over, count) in [(false, 1), (true, 7)] {
         subject.reopen(looks_briefly(is_over)).await;
@@ -188,7 +188,7 @@ pub(super) async fn a_list_of_dead_letters_ends_in_time_and_says_how_far_it_came
 }
 
 pub(super) async fn a_dead_letter_has_all_that_is_known_of_it(urls: Urls<'_>) {
-    let mut subject = Subject::new(urls, "letter").await;
+    let mut subject = Subject::new(urls, "dead letter").await;
     let resolved = DeadLetter {
         status: DeadLetterStatus::Redriven,
         resolved_by: Some("ada".to_owned()),
@@ -199,7 +199,7 @@ pub(super) async fn a_dead_letter_has_all_that_is_known_of_it(urls: Urls<'_>) {
     subject.commit(dead_letters([resolved.clone(), undelivered(2, 5, "m")])).await;
     subject.restart().await;
     let page = subject.queries().dead_letters(&all()).await.unwrap();
-    let [event, message] = &page.rows[..] else { panic!("two letters: {page:?}") };
+    let [event, message] = &page.rows[..] else { panic!("two dead letters: {page:?}") };
     assert_eq!((event.id, event.kind), (DeadLetterId(1), DeadLetterKind::Event));
     assert_eq!((&event.plugin, &event.key), (&resolved.plugin, &None));
     assert_eq!((event.position, &event.sink), (resolved.position, &None));
@@ -219,7 +219,7 @@ pub(super) async fn a_dead_letter_has_all_that_is_known_of_it(urls: Urls<'_>) {
     assert_eq!((&message.resolved_by, &message.resolved_reason), (&None, &None));
 }
 
-/// A letter of a plugin's version that failed for a reason.
+/// A dead letter of a plugin's version that failed for a reason.
 fn failed(id: u64, version: &str, reason: &str) -> DeadLetter {
     let key = format!("key-{id}");
     DeadLetter {
@@ -308,9 +308,9 @@ pub(super) async fn open_dead_letters_are_grouped_by_cause(urls: Urls<'_>) {
     assert!(causes(&subject, &of_other).await.1);
 }
 
-/// Whether the list is answered by the index or by a look at all letters, it is the same.
+/// Whether the list is answered by the index or by a look at all dead letters, it is the same.
 pub(super) async fn dead_letters_of_a_cause_are_listed(urls: Urls<'_>) {
-    let mut subject = Subject::new(urls, "letters of a cause").await;
+    let mut subject = Subject::new(urls, "dead letters of a cause").await;
     subject.commit(of_causes()).await;
     let text = |text: &str| Some(text.to_owned());
     let cause = |cause: &str| DeadLetterFilter { cause: text(cause), ..all() };

@@ -59,7 +59,7 @@ pub(super) async fn instances_are_listed_by_key_in_pages(urls: Urls<'_>) {
         (InstanceStatus::Running, 1, (Timestamp(1), Timestamp(7)))
     );
     let after = InstanceFilter { after: Some("zzz".to_owned()), ..all.clone() };
-    let unknown = InstanceFilter { plugin: "nobody".to_owned(), ..all };
+    let unknown = InstanceFilter { plugin: "unknown".to_owned(), ..all };
     for (filter, expected) in [(after, vec!["ä"]), (unknown, vec![])] {
         let Page { rows, next } = subject.queries().instances(&filter).await.unwrap();
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
@@ -110,9 +110,9 @@ pub(super) async fn instances_are_counted_by_status(urls: Urls<'_>) {
         let filter = InstanceFilter { age, ..InstanceFilter::default() };
         assert_eq!(counted(filter).await, expected);
     }
-    assert!(subject.queries().instance_counts("nobody").await.unwrap().is_empty());
+    assert!(subject.queries().instance_counts("unknown").await.unwrap().is_empty());
     assert!(subject.queries().has_instances("orders").await.unwrap());
-    assert!(!subject.queries().has_instances("nobody").await.unwrap());
+    assert!(!subject.queries().has_instances("unknown").await.unwrap());
 }
 
 async fn detail(subject: &Subject, key: &str, after: Option<u64>, limit: u32) -> InstanceDetail {
@@ -164,7 +164,7 @@ pub(super) async fn an_instance_has_all_that_is_its_own(urls: Urls<'_>) {
     subject.commit(Batch { dead_letters: vec![parked], ..Batch::default() }).await;
     assert!(detail(&subject, "b", None, ALL).await.parked);
     assert!(!detail(&subject, "a", None, ALL).await.parked);
-    for (plugin, key) in [("orders", "nobody"), ("nobody", "a")] {
+    for (plugin, key) in [("orders", "unknown"), ("unknown", "a")] {
         assert!(subject.queries().instance(plugin, key, None, ALL).await.unwrap().is_none());
     }
     // A claimed key is no instance.

@@ -75,8 +75,8 @@ pub(super) async fn decisions_come_in_order_with_their_inputs(urls: Urls<'_>) {
         late.iter().map(|one| one.event.is_some()).collect::<Vec<_>>(),
         [false, true, false]
     );
-    assert!(decisions(&mut *snapshot, "nobody", None, 0).await.is_empty());
-    assert!(decisions(&mut *snapshot, "orders", Some("nobody"), 0).await.is_empty());
+    assert!(decisions(&mut *snapshot, "unknown", None, 0).await.is_empty());
+    assert!(decisions(&mut *snapshot, "orders", Some("unknown"), 0).await.is_empty());
 }
 
 pub(super) async fn decisions_end_where_they_are_stopped(urls: Urls<'_>) {
@@ -142,7 +142,7 @@ pub(super) async fn messages_are_found_wherever_they_went(urls: Urls<'_>) {
         [1, 2, 3, 4, 22].map(|id| messages.get(&format!("e-{id}"))).to_vec();
     let texts = [own(1, "left").to_json(), own(2, "stayed").to_json()];
     assert_eq!(found, [Some(texts[0].as_str()), Some(texts[1].as_str()), None, None, None]);
-    assert_eq!(snapshot.messages("nobody").await.unwrap().get("e-1"), None);
+    assert_eq!(snapshot.messages("unknown").await.unwrap().get("e-1"), None);
 }
 
 pub(super) async fn edited_events_are_found_by_their_dead_letters(urls: Urls<'_>) {
@@ -164,7 +164,7 @@ pub(super) async fn a_stream_ends_before_its_position(urls: Urls<'_>) {
         ("s-2", 15, vec![event(2), event(8), event(14)]),
         ("s-2", 14, vec![event(2), event(8)]),
         ("s-2", 2, vec![]),
-        ("nobody", 15, vec![]),
+        ("unknown", 15, vec![]),
     ] {
         assert_eq!(snapshot.stream(subject, before).await.unwrap(), expected);
     }

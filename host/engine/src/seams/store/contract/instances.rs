@@ -34,7 +34,7 @@ pub(super) async fn instances_are_found_by_every_key(stores: &dyn Stores) {
         (vec!["i-1"], vec![&one]),
         (vec!["i-2"], vec![&one, &two]),
         (vec!["o-2", "i-1", "i-2", "o-1", "i-1"], vec![&one, &two]),
-        (vec!["i-3", "nobody"], vec![]),
+        (vec!["i-3", "unknown"], vec![]),
         (vec![], vec![]),
     ] {
         let named: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();

@@ -166,9 +166,9 @@ pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) 
         assert_eq!(read, expected, "between {after} and {before}");
         assert!(!page.is_shortened);
     }
-    let nobody =
-        insist!(subject.store().read_stream("nobody", Position(0), Position(99), rows(ALL)));
-    assert_eq!(nobody, StreamPage { entries: Vec::new(), is_shortened: false });
+    let unknown =
+        insist!(subject.store().read_stream("unknown", Position(0), Position(99), rows(ALL)));
+    assert_eq!(unknown, StreamPage { entries: Vec::new(), is_shortened: false });
 }
 
 pub(super) async fn what_is_for_one_plugin_is_in_no_stream(stores: &dyn Stores) {

@@ -33,7 +33,7 @@ use crate::model::Position;
 
 /// A test fails after this many calls without success.
 const TRIES_MAX: usize = 1_000;
-/// A sink whose cursor counts the batches. It tells whether a commit of unknown outcome was
+/// A sink whose cursor counts the batches. It shows whether a commit of unknown outcome was
 /// written.
 const MARKER: &str = "marker";
 const ALL: usize = 1_000;

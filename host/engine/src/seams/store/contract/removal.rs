@@ -49,8 +49,8 @@ pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
         let found = insist!(store.read_finished_instances(&plugin(), place, until, after, limit));
         assert_eq!(found, expected, "{limit} until {until:?}, after {after:?}");
     }
-    let (nobody, until) = (PluginName::from("nobody"), Timestamp(9));
-    let found = insist!(subject.store().read_finished_instances(&nobody, all, until, None, 1));
+    let (unknown, until) = (PluginName::from("unknown"), Timestamp(9));
+    let found = insist!(subject.store().read_finished_instances(&unknown, all, until, None, 1));
     assert_eq!(found, []);
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn a_removed_instance_takes_its_claims_and_timers_along(stores:
         ..Batch::default()
     };
     subject.commit(batch).await;
-    let removed = vec![(plugin(), "o-1".into()), (plugin(), "nobody".into())];
+    let removed = vec![(plugin(), "o-1".into()), (plugin(), "unknown".into())];
     subject.commit(Batch { instances_removed: removed, ..Batch::default() }).await;
     let found = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into()]));
     assert_eq!(found.len(), 1);

@@ -159,7 +159,7 @@ pub(super) async fn a_compensated_dead_letter_counts_for_its_sink(stores: &dyn S
 }
 
 pub(super) async fn a_dead_letter_is_written_over(stores: &dyn Stores) {
-    let mut subject = Subject::new(stores, "letters").await;
+    let mut subject = Subject::new(stores, "dead letters").await;
     let first = undelivered(1, 4, "o-1");
     let batch = Batch { dead_letters: vec![Arc::new(first.clone())], ..Batch::default() };
     subject.commit(batch).await;

@@ -1,10 +1,10 @@
-//! Pure: which keys certainly have no instance, neither in the store nor in memory, as their own key
-//! or among its claims. With it the dispatcher need not ask the store about an event's key that no
-//! instance ever had, which most events that start an instance have.
+//! Pure: which keys certainly have no instance, neither in the store nor in memory, as their own
+//! key or among its claims. With it the dispatcher need not ask the store about the key of an event
+//! that starts an instance: most such keys never had one.
 //!
 //! It contains every key that the store had when the plugin's dispatcher began, as soon as the
-//! caller has inserted all of them, and every key that an instance got since. Keys of instances
-//! that were removed stay in it: the store is asked about such a key, and answers.
+//! caller has inserted all of them, and every key that an instance got since. Keys of removed
+//! instances stay in it: for such a key the dispatcher asks the store.
 
 use std::hash::BuildHasher as _;
 
@@ -12,18 +12,18 @@ use crate::model::Key;
 use crate::pure::filter::Filter;
 
 /// Keys of the first filter. Each further filter has room for twice as many as the one before, so
-/// that a few are asked however many keys there are.
+/// that few filters are asked, however many keys there are.
 const FIRST_CAPACITY: usize = 65_536;
 /// One in a thousand keys without an instance is not recognised.
 const BITS_EACH: usize = 16;
-/// What all filters of one plugin may take of memory. With 16 bits each, that is enough for
-/// 16 million keys. With more the store is asked again about every key that is not in memory.
+/// The most memory of all filters of one plugin. With 16 bits each, that is enough for 16 million
+/// keys. With more keys the dispatcher asks the store again about every key that is not in memory.
 const BYTES_MAX: usize = 32 << 20;
 
 pub(super) struct StoredKeys {
-    /// The last one takes new keys.
+    /// New keys go into the last one.
     filters: Vec<Filter>,
-    /// How many more keys the last one takes.
+    /// How many more keys fit into the last filter.
     room: usize,
     is_complete: bool,
     is_overfull: bool,
@@ -33,7 +33,8 @@ pub(super) struct StoredKeys {
 }
 
 impl StoredKeys {
-    /// `is_complete`: the caller inserts all keys at once. Otherwise it says when it has done so.
+    /// `is_complete`: the caller inserts all keys at once. Otherwise it calls `complete` when it
+    /// has done so.
     pub(super) fn new(is_complete: bool) -> Self {
         Self::with_sizes(is_complete, FIRST_CAPACITY, BYTES_MAX)
     }
@@ -64,17 +65,17 @@ impl StoredKeys {
         }
     }
 
-    /// All keys that the store had are inserted.
+    /// Notes that all keys that the store had are inserted.
     pub(super) fn complete(&mut self) {
         self.is_complete = true;
     }
 
-    /// Whether more keys can be of use.
+    /// Whether there are too many keys for the filters.
     pub(super) fn is_overfull(&self) -> bool {
         self.is_overfull
     }
 
-    /// False as long as it is not known.
+    /// Returns false as long as it is not known.
     pub(super) fn is_absent(&self, key: &Key) -> bool {
         if !self.is_complete || self.is_overfull {
             return false;
@@ -87,7 +88,7 @@ impl StoredKeys {
         self.hasher.hash_one(key.as_str())
     }
 
-    /// False if memory does not suffice: then nothing is known from now on.
+    /// Returns false if memory does not suffice: from then on no key is known to be absent.
     fn grow(&mut self) -> bool {
         let capacity = self.first_capacity << self.filters.len();
         let bytes: usize = self.filters.iter().map(Filter::bytes).sum();

@@ -126,21 +126,21 @@ fn those_used_last_stay() {
     assert!(instance_cache.get(&key(999)).is_some());
 }
 
-/// What the store would hold, and what memory must answer alike for a known key.
+/// What the store would have, and what memory must answer in the same way for a known key.
 #[derive(Clone, Debug)]
 enum Step {
     Write {
         key: u8,
         claims: BTreeSet<u8>,
     },
-    /// It is over: nothing claims any more.
+    /// The instance is finished: it has no claims any more.
     Finish(u8),
     Use(u8),
     Commit,
     Remove(u8),
     Forget,
     Sweep(BTreeSet<u8>),
-    /// The next so many keys of the store are read.
+    /// The next keys of the store are read, this many.
     Scan(usize),
 }
 
@@ -248,7 +248,7 @@ proptest! {
                     version += 1;
                     let key = name(key);
                     load(&mut instance_cache, &stored, &key);
-                    // What is over stays over, until it is removed.
+                    // A finished instance stays finished until it is removed.
                     if truth.get(&key).is_none_or(|i| i.instance.status.is_running()) {
                         let claims = claims.into_iter().map(name).filter(|claim| *claim != key);
                         let instance = instance(key.as_str(), version);

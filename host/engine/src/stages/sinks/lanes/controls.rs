@@ -1,8 +1,8 @@
-//! What operators hold back of a sink: pauses and limits.
+//! Pauses and limits of a sink, which operators set.
 //!
-//! While a sink is paused, nothing of it begins. Its messages stay in the outbox, and memory has no
-//! more of them than of a sink that is slow. A message of a paused type leaves memory with all that
-//! is behind it in its lane: it is parked, as behind a dead letter, and the other lanes go on.
+//! While a sink is paused, no delivery begins. Its messages stay in the outbox, and memory has no
+//! more of them than of a slow sink. A message of a paused type leaves memory with everything that
+//! is behind it in its lane: it is parked, as behind a dead letter, and the other lanes continue.
 //!
 //! A message that a limit of its type does not admit stays first in its lane, and its lane is set
 //! back until the limit admits one more. Lanes get their turns in the order in which they were set
@@ -28,20 +28,20 @@ use super::{Leaving, SinkLanes};
 /// How long a lane waits for a lease that has a message of its key and is about to end.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What concerns the sink, and what waits for it.
+/// The controls that concern the sink, and the messages that wait because of them.
 #[derive(Default)]
 pub(super) struct Controlled {
     controls: SinkControls,
     /// The gates of the sink as a whole.
     gates: Vec<Gate>,
     types: HashMap<String, OfType>,
-    /// Lanes that left memory because of a paused type, which is the first of these messages.
+    /// Lanes that left memory because the type of their first message is paused, by that type.
     paused: BTreeMap<String, Vec<Lane>>,
     /// When a gate admits the next message, if one was not admitted.
     next_at: Option<Instant>,
-    /// Whether any limit is set: only then messages are counted.
+    /// Whether any limit is set: messages are counted only then.
     has_limits: bool,
-    /// Callers who wait until the stage follows the controls.
+    /// Callers that wait until the stage follows the controls.
     replies: Vec<oneshot::Sender<()>>,
 }
 
@@ -64,7 +64,7 @@ enum Next {
     Later,
     /// Another message of its key, which is dead or parked meanwhile, is still leased.
     Soon,
-    /// Nothing of the sink may begin.
+    /// No message of the sink may begin.
     Nothing,
     /// Its type is paused.
     Paused(String),
@@ -79,12 +79,12 @@ impl SinkLanes {
         self.controlled.replies.push(reply);
     }
 
-    /// Whether the stage is asked to follow the controls: with [`Self::follow_controls`].
+    /// Whether the stage must call [`Self::follow_controls`].
     pub(crate) fn must_follow_controls(&self) -> bool {
         !self.controlled.replies.is_empty()
     }
 
-    /// Follows the controls as they are when the stage begins: nothing is under way.
+    /// Follows the current controls when the stage starts, with no message in progress.
     pub(crate) fn begin_with_controls(&mut self, now: Instant) {
         self.follow_controls(now, []);
         let Controlled { gates, types, .. } = &mut self.controlled;
@@ -92,7 +92,7 @@ impl SinkLanes {
         gates.iter_mut().chain(of_types).for_each(|gate| gate.begin_anew(now));
     }
 
-    /// Follows the controls as they are now. `under_way`: what has begun and not ended.
+    /// Follows the current controls. `under_way`: the messages that have begun and not ended.
     pub(crate) fn follow_controls(
         &mut self,
         now: Instant,
@@ -119,7 +119,7 @@ impl SinkLanes {
                 }
             }
         }
-        // All have their turns by the new limits.
+        // All lanes get their turns by the new limits.
         for OfType { set_back, offered, by_key, .. } in before.types.into_values() {
             let by_key = by_key.into_values().flatten();
             for lane in set_back.into_iter().chain(offered).chain(by_key) {
@@ -176,7 +176,7 @@ impl SinkLanes {
                 Next::Later => self.lanes.set_back(&lane),
                 Next::Soon => {
                     self.lanes.put_back(&lane, sequence, after(now, SOON));
-                    // The caller has looked at this message: it looks again.
+                    // The caller has seen this message already: it looks again.
                     self.controlled.next_at = Some(now + Duration::from_millis(1));
                     return None;
                 }
@@ -211,7 +211,7 @@ impl SinkLanes {
         self.lanes.take_next(lane)
     }
 
-    /// A message that was taken has ended, in any way.
+    /// Notes that a taken message has ended, in any way.
     pub(crate) fn ended(&mut self, message: &Message) {
         if self.controlled.has_limits {
             self.ended_key(&ordering_key(message), &message.event.event_type);
@@ -270,7 +270,7 @@ impl SinkLanes {
         self.controlled.next_at
     }
 
-    /// What waits because of a pause counts for the door.
+    /// Reports the messages that wait because of a pause, for the limit at the door.
     pub(super) fn report_held_back(&self) {
         let rows = self.dead_letters.paused_rows() as u64;
         let outbox = || (Arc::clone(&self.reader.tail), self.output.settled());
@@ -303,8 +303,8 @@ impl SinkLanes {
         });
     }
 
-    /// The next attempt is due now. The rows of the waits go: if the host ends before the attempt
-    /// has, its messages begin with their first attempt.
+    /// Makes the next attempt due now. The rows of the waits are removed: if the host ends before
+    /// the attempt has, its messages begin with their first attempt.
     pub(super) fn on_attempt_now(&mut self, of: Option<&(PluginName, Key)>, reply: AttemptReply) {
         let is_of = |lane: &Lane| match (of, lane) {
             (None, _) => true,
@@ -326,14 +326,14 @@ impl SinkLanes {
         let _ = reply.send((count, self.output.when_durable()));
     }
 
-    /// Whether an operator has asked that a sink that is down is tried now. Asked once.
+    /// Whether an operator has asked for an attempt at a sink that is down. Returns true once.
     pub(crate) fn take_try_now(&mut self) -> bool {
         std::mem::take(&mut self.tries_now)
     }
 }
 
 impl Controlled {
-    /// Whether a message may begin, by all limits that concern it.
+    /// When a message may begin, by all limits that concern it.
     fn start_of(&self, message: &Message, now: Instant) -> Start {
         if !self.has_limits {
             return Start::Now;
@@ -365,7 +365,7 @@ impl Controlled {
                 Start::AfterItsKey => return Next::Soon,
             }
         }
-        // Those that were set back before have the first turns; a lane uses its turn for any type.
+        // Lanes that were set back earlier have the first turns; a lane uses its turn for any type.
         let mut has_turn = false;
         for (of, of_type) in &mut self.types {
             has_turn |= of_type.offered.remove(lane) && of == name;

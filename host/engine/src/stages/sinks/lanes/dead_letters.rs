@@ -1,6 +1,7 @@
-//! Dead letters of messages: the actions of operators, and what waits behind a dead letter. What
-//! becomes of each is decided in `pure/dead_letters.rs`. First what was decided is made durable, then
-//! what waits is read back in portions and goes on, as for events (`dispatch/dead_letters.rs`).
+//! Dead letters of messages: the actions of operators, and the messages that wait behind a dead
+//! letter. What happens to each is decided in `pure/dead_letters.rs`. The decision is made durable
+//! first; then the waiting rows are read back in portions and continue, as for events
+//! (`dispatch/dead_letters.rs`).
 
 use std::sync::Arc;
 
@@ -19,18 +20,18 @@ use crate::stages::reads::{detached, until_durable, until_read};
 use super::parcel::{Lane, Parcel};
 use super::{SinkLanes, WINDOW_BYTES};
 
-/// What a key goes on with.
+/// The rows with which a key continues.
 pub(super) struct Resumed {
     lane: Lane,
     dead_letter: Option<DeadLetter>,
     rows: Vec<Arc<Message>>,
-    /// They were not parked, but deferred.
+    /// Whether they were deferred, and not parked.
     deferred: bool,
 }
 
 impl SinkLanes {
-    /// As for events: first what was decided is made durable, then what waits is
-    /// read back and goes on.
+    /// As for events: the decision is made durable first, then the waiting rows are read back and
+    /// continue.
     pub(super) fn resolve(
         &mut self,
         dead_letter: DeadLetter,
@@ -56,7 +57,7 @@ impl SinkLanes {
         Lane::new(self.order, &dead_letter.plugin, &key, dead_letter.place())
     }
 
-    /// Lets what waits behind a dead letter go on that the store rejected. Its message is
+    /// Lets the messages behind a dead letter continue that the store rejected. Its message is
     /// counted as discarded.
     pub(super) fn drop_dead_letter(&mut self, dead_letter: &DeadLetter) {
         let lane = self.lane_of(dead_letter);
@@ -65,9 +66,9 @@ impl SinkLanes {
         self.output.count().discarded += 1;
     }
 
-    /// Reads what may go on, as much of it as there is room for.
+    /// Reads the portions of the keys that may continue, as many as there is room for.
     pub(super) fn read_portions(&mut self) {
-        // One at least: else memory that is full of other keys could hold up these for ever.
+        // At least one: otherwise a memory that is full of other keys could delay these for ever.
         while (self.lanes.len() == 0 || self.reader.bytes.now() < WINDOW_BYTES)
             && let Some((key, places)) = self.deferred.next_portion()
         {
@@ -138,14 +139,14 @@ fn message_of(sink: &SinkName, dead_letter: &DeadLetter) -> Message {
         plugin: dead_letter.plugin.clone(),
         key: dead_letter.key.clone().unwrap_or_else(|| "".into()),
         cause: dead_letter.position,
-        // Only its first failure is told to its instance.
+        // Its instance gets an event only about the first failure.
         instance: None,
         event: Arc::clone(dead_letter.current()),
         hops: dead_letter.hops,
     }
 }
 
-/// Its receiver knows it by its id, and its queue or route by its type.
+/// Its receiver knows it by its id, and its queue or route by its type, so these must not change.
 fn check_edited(dead_letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveError> {
     let original = &dead_letter.event;
     let same = |event: &Event| (event.id.clone(), event.source.clone(), event.event_type.clone());
@@ -160,7 +161,7 @@ fn check_edited(dead_letter: &DeadLetter, edited: &mut Event) -> Result<(), Reso
         .map_err(|reason| ResolveError::Edited { id: dead_letter.id.0, reason })
 }
 
-/// A portion's letter, and the first of its rows.
+/// Reads the dead letter of a portion, and the first of its rows.
 async fn read_portion(
     store: &dyn Store,
     sink: &SinkName,

@@ -1,10 +1,10 @@
-//! Pure: messages that wait behind another one of their key, and are not in memory. Their rows
-//! stay in the outbox, and their places are known here. When the lane of a key is empty, a
-//! portion of its rows is read back.
+//! Pure: messages that wait behind another one of their key, and are not in memory. Their rows stay
+//! in the outbox, and their places are kept here. When the lane of a key is empty, a portion of its
+//! rows is read back.
 //!
-//! So a key that is slow takes a bounded part of a sink's memory, and the other keys go on. A
-//! key is never here and in `parking` at once: the sink lanes parks what is here when a message of
-//! the key becomes a dead letter.
+//! So a slow key takes a bounded part of a sink's memory, and the other keys continue. A key is
+//! never here and in `parking` at once: the sink's lanes park the messages that wait here when a
+//! message of the key becomes a dead letter.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
@@ -26,10 +26,10 @@ pub(crate) struct Deferred<K> {
 
 #[derive(Debug, Default)]
 struct Places {
-    /// Neither in memory nor being read.
+    /// Places that are neither in memory nor being read.
     waiting: BTreeSet<u64>,
     reading: Option<BTreeSet<u64>>,
-    /// It is in `ready`.
+    /// Whether the key is in `ready`.
     queued: bool,
 }
 
@@ -40,17 +40,17 @@ impl<K> Default for Deferred<K> {
 }
 
 impl<K: Clone + Eq + Hash> Deferred<K> {
-    /// Places of all keys.
+    /// The number of places of all keys.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether messages of the key wait here: what comes for it now waits behind them.
+    /// Whether messages of the key wait here: a new one waits behind them.
     pub(crate) fn contains(&self, key: &K) -> bool {
         !self.keys.is_empty() && self.keys.contains_key(key)
     }
 
-    /// A message of the key waits here. Its lane is not empty, or others wait before it.
+    /// Adds a message of the key. Its lane is not empty, or others wait before it.
     pub(crate) fn defer(&mut self, key: &K, place: u64) {
         self.keys.entry(key.clone()).or_default().waiting.insert(place);
         self.len += 1;
@@ -66,7 +66,7 @@ impl<K: Clone + Eq + Hash> Deferred<K> {
         }
     }
 
-    /// The next portion to read, for one key after the other.
+    /// Returns the next portion to read. The keys take turns.
     pub(crate) fn next_portion(&mut self) -> Option<(K, BTreeSet<u64>)> {
         while self.reading < READS_MAX {
             let key = self.ready.pop_front()?;
@@ -85,7 +85,8 @@ impl<K: Clone + Eq + Hash> Deferred<K> {
         None
     }
 
-    /// The first rows of a portion were read, and go into the key's lane. The others wait again.
+    /// Notes that the first rows of a portion were read, and go into the key's lane. The others
+    /// wait again.
     pub(crate) fn end_portion(&mut self, key: &K, read: impl IntoIterator<Item = u64>) {
         let Some(places) = self.keys.get_mut(key) else { return };
         let Some(mut rest) = places.reading.take() else { return };
@@ -101,7 +102,8 @@ impl<K: Clone + Eq + Hash> Deferred<K> {
         }
     }
 
-    /// A message of the key became a dead letter: what waits here is to be parked behind it.
+    /// A message of the key became a dead letter: returns the waiting places, which are to be
+    /// parked behind it.
     pub(crate) fn remove(&mut self, key: &K) -> BTreeSet<u64> {
         if self.keys.is_empty() {
             return BTreeSet::new();

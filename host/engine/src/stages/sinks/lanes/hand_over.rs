@@ -1,4 +1,4 @@
-//! What the lanes of a sink have settled and not handed over to the committer yet.
+//! The changes of a sink's lanes that the committer does not have yet.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use super::parcel::Lane;
 pub(super) struct HandOver {
     sink: SinkName,
     changes: SinkChanges,
-    /// Of the messages that `changes` has, and the lanes have no more.
+    /// The bytes of the messages that are in `changes` and no longer in the lanes.
     bytes: usize,
     watermark: Watermark,
     counters: Counters,
     is_dirty: bool,
-    /// Told when what was handed over last is durable.
+    /// The notification that the last hand-over is durable.
     becoming_durable: Option<oneshot::Receiver<()>>,
-    /// One set of changes may be with the committer's queue at a time.
+    /// Only one set of changes may be in the committer's queue at a time.
     slot: Arc<Semaphore>,
     work: mpsc::UnboundedSender<Work>,
-    /// The committer's way to tell of dead letters that the store rejects.
+    /// The channel on which the committer reports the dead letters that the store rejects.
     dropped: mpsc::UnboundedSender<DeadLettersDropped>,
-    /// The plugins may compensate what is open here.
+    /// The open dead letters that plugins may compensate.
     refusals: Arc<Refusals>,
-    /// What is open there when the rows in `changes` are handed over.
+    /// The dead letters that become open there when the rows in `changes` are handed over.
     offers: Vec<(DeadLetterId, Refusal)>,
 }
 
@@ -68,7 +68,7 @@ impl HandOver {
         self.watermark.finish(sequence);
     }
 
-    /// A message of the outbox is done with: delivered, parked or dead.
+    /// A message of the outbox is settled: delivered, parked or dead.
     pub(super) fn received(&mut self, sequence: u64) {
         self.watermark.finish(sequence);
         self.count().received += 1;
@@ -84,14 +84,15 @@ impl HandOver {
         self.received(sequence.0);
     }
 
-    /// What is parked, or redriven, waits for its next attempt.
+    /// A parked or redriven message waits for its next attempt.
     pub(super) fn begin_wait(&mut self, plugin: &PluginName, key: &Key, wait: Wait) {
         let lane = self.lane(plugin, key);
         self.changes.waits.insert(Sequence(wait.place), Some((lane, wait)));
         self.is_dirty = true;
     }
 
-    /// A wait has no more meaning. Its row goes with the next changes; it is no reason for them.
+    /// A wait has no more meaning. Its row is removed with the next changes, and does not cause a
+    /// commit.
     pub(super) fn end_wait(&mut self, place: u64) {
         self.changes.waits.insert(Sequence(place), None);
     }
@@ -103,15 +104,15 @@ impl HandOver {
     /// A message became a dead letter.
     pub(super) fn open(&mut self, dead_letter: DeadLetter) {
         self.offer(&dead_letter);
-        // The letter has it, and the event that tells of it has it again.
+        // The dead letter has the event, and the event that notifies the instance has it again.
         self.bytes += 2 * dead_letter.event.bytes();
         self.changes.dead_letters.push(dead_letter);
         self.is_dirty = true;
     }
 
-    /// An open dead letter may be compensated by the plugin that sent its message: when its row
-    /// is handed over, not before. Else the row could be written after the plugin's decision, and
-    /// open again what that closed.
+    /// Lets the plugin that sent the message compensate an open dead letter, when its row is handed
+    /// over and not before. Otherwise the row could be written after the plugin's decision, and
+    /// open again what that resolved.
     fn offer(&mut self, dead_letter: &DeadLetter) {
         if dead_letter.status == DeadLetterStatus::Open
             && let Some(key) = dead_letter.key.clone()
@@ -122,19 +123,19 @@ impl HandOver {
         }
     }
 
-    /// An operator resolves a dead letter. False: its plugin did.
+    /// An operator resolves a dead letter. Returns false if its plugin has resolved it.
     pub(super) fn take(&mut self, id: DeadLetterId) -> bool {
         let offered = self.offers.len();
         self.offers.retain(|(offered, _)| *offered != id);
         self.offers.len() < offered || self.refusals.take(id)
     }
 
-    /// An instance is told of its command that could not be delivered.
+    /// Appends the event that notifies an instance that its command could not be delivered.
     pub(super) fn append_event(&mut self, event: Event, hops: Hops) {
         self.changes.reserved.push((event, hops));
     }
 
-    /// Resolves when all that is settled so far is durable.
+    /// Resolves when everything that is settled so far is durable.
     pub(super) fn when_durable(&mut self) -> oneshot::Receiver<()> {
         let (committed, durable) = oneshot::channel();
         self.reply_when_durable(committed);
@@ -146,7 +147,7 @@ impl HandOver {
         self.is_dirty = true;
     }
 
-    /// Resolves when all that is settled so far is durable; none if it is.
+    /// The same; none if it is durable already.
     pub(super) fn unless_durable(&mut self) -> Option<oneshot::Receiver<()>> {
         let handed_over = self.becoming_durable.as_mut();
         let is_durable = handed_over.is_none_or(|durable| durable.try_recv().is_ok());
@@ -156,7 +157,7 @@ impl HandOver {
         (self.is_dirty || !is_durable).then(|| self.when_durable())
     }
 
-    /// Up to here all is settled.
+    /// The sequence up to which everything is settled.
     pub(super) fn settled(&self) -> u64 {
         self.watermark.cursor().settled
     }
@@ -169,7 +170,7 @@ impl HandOver {
         Arc::clone(&self.slot)
     }
 
-    /// Hands over what is settled. Returns the bytes of the messages that went with it.
+    /// Hands over the changes. Returns the bytes of the messages that went with them.
     pub(super) fn send(&mut self, permit: OwnedSemaphorePermit) -> usize {
         let mut changes = std::mem::take(&mut self.changes);
         changes.progress = Some(SinkProgress {
@@ -205,7 +206,7 @@ impl Rows<Lane> for HandOver {
 
     fn dropped(&mut self, _: &Lane, places: &[u64]) {
         let dropped: BTreeSet<u64> = places.iter().copied().collect();
-        // What was put aside since the last commit has no row yet.
+        // A message that was parked since the last commit has no row yet.
         self.changes.parked.retain(|(_, sequence)| !dropped.contains(&sequence.0));
         self.changes.parked_removed.extend(dropped.into_iter().map(Sequence));
         self.is_dirty = true;
@@ -270,7 +271,7 @@ mod tests {
         assert!(!hand_over.take(id));
         hand_over.dead_letter(open);
         assert!(hand_over.take(id), "it failed again");
-        assert_eq!(hand_over.changes.dead_letters.len(), 1, "each letter is written once");
+        assert_eq!(hand_over.changes.dead_letters.len(), 1, "each dead letter is written once");
     }
 
     #[test]
@@ -300,7 +301,7 @@ mod tests {
         assert!(hand_over.unless_durable().is_none());
     }
 
-    /// When the committer has taken the earlier changes out.
+    /// Sent when the committer has taken the earlier changes.
     fn send_again(
         hand_over: &mut HandOver,
         work: &mut mpsc::UnboundedReceiver<Work>,

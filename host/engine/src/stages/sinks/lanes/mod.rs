@@ -1,13 +1,13 @@
 //! What relays and queues share: the messages of a sink in lanes by ordering key, and the
-//! bookkeeping of what is settled. A message that cannot be delivered delays its own key alone,
-//! behind a dead letter.
+//! bookkeeping of what is settled. A message that cannot be delivered delays only its own key,
+//! which waits behind its dead letter.
 //!
-//! What a sink has in memory is bounded in bytes: the tail of its outbox, its lanes, and what
-//! waits for a commit. All else stays in the store, and is read back in order.
+//! The memory of a sink is bounded in bytes: the tail of its outbox, its lanes, and the changes
+//! that wait for a commit. All other messages stay in the store, and are read back in order.
 //!
-//! The dead letter of a command and the event that tells its instance are in one commit. The outbox
-//! is read from the sink's cursor on, so a message is delivered again if a crash comes before the
-//! commit that settles it.
+//! The dead letter of a command and the event that notifies its instance are in one commit. The
+//! outbox is read from the sink's cursor on, so a message is delivered again if a crash comes
+//! before the commit that settles it.
 
 mod controls;
 mod dead_letters;
@@ -58,29 +58,29 @@ use undeliverable::undeliverable;
 
 /// Messages of one sink that are read and not settled. Bounds the sink's cursor, too.
 const WINDOW: usize = 16_384;
-/// Their bytes in memory, beyond what one read brings: two of the largest leases.
+/// Their bytes in memory, beyond those of one read: two of the largest leases.
 const WINDOW_BYTES: usize = 32 << 20;
-/// When they take more than this, a message that must wait for another one of its key does so
-/// in the store.
+/// When they take more than this, a message that must wait for another one of its key waits in the
+/// store.
 const CROWDED_BYTES: usize = WINDOW_BYTES / 2;
-/// How many are read at once, and their bytes beyond the first message.
+/// The rows of one read, and their bytes beyond the first message.
 const READ: Page = Page { rows: 2_048, bytes: 4 << 20 };
 
-/// What comes to the lanes of a sink from outside its stage's own loop.
+/// What a sink's lanes receive from outside the stage's own loop.
 enum Errand {
     Request(SinkRequest),
     Resumed(Box<Resumed>),
     Dropped(DeadLettersDropped),
-    /// The letter of a refused command was resolved by its plugin.
+    /// The plugin resolved the dead letter of its refused command.
     Compensated(Refusal),
 }
 
-/// What one turn of a sink's stage brought.
+/// The result of one turn of a sink's stage.
 pub(crate) enum Turn<T> {
     Stopped,
     /// What the stage itself waited for.
     Own(T),
-    /// It is done.
+    /// The turn is done.
     Done,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct SinkLanes {
     pub lanes: Lanes<Lane, Parcel>,
     pub order: Order,
     deferred: Deferred<Lane>,
-    /// With the failures so far, and how often the sink had answered at the last.
+    /// With the failures so far, and the number of answers of the sink at the last failure.
     dead_letters: DeadLetters<Lane, Parcel, (u32, Option<u64>)>,
     wait_in_memory_max: Duration,
     requests: mpsc::UnboundedReceiver<SinkRequest>,
@@ -99,13 +99,13 @@ pub(crate) struct SinkLanes {
     reader: OutboxReader,
     recovered: Cursor,
     output: HandOver,
-    /// What the committer tells of dead letters that the store rejects.
+    /// The dead letters that the store rejects, as the committer reports them.
     dropped: mpsc::UnboundedReceiver<DeadLettersDropped>,
     clock: Clock,
     all_controls: Arc<Controls>,
     backlog: Arc<Backlog>,
     controlled: Controlled,
-    /// An operator has asked that a sink that is down is tried now.
+    /// Whether an operator has asked for an attempt at a sink that is down.
     tries_now: bool,
     measures: Arc<Measures>,
 }
@@ -113,11 +113,11 @@ pub(crate) struct SinkLanes {
 /// Why a lane leaves memory.
 struct Leaving<'a> {
     reason: &'a str,
-    /// When its first message is attempted next; none: as soon as the lane goes on.
+    /// When its first message is attempted next; none: as soon as the lane continues.
     until: Option<Instant>,
 }
 
-/// What the lanes of a sink are made of.
+/// The parts of which the lanes of a sink are made.
 pub(crate) struct LanesParts {
     pub recovered: RecoveredSink,
     pub order: Order,
@@ -127,7 +127,8 @@ pub(crate) struct LanesParts {
     pub refusals: Arc<Refusals>,
     /// Messages that may wait behind the dead letters of one key.
     pub waiting_max: u64,
-    /// A longer pause before the next attempt is a row of the store.
+    /// The longest pause before the next attempt that is kept in memory; a longer one is a row of
+    /// the store.
     pub wait_in_memory_max: Duration,
     pub work: mpsc::UnboundedSender<Work>,
     pub clock: Clock,
@@ -182,7 +183,7 @@ impl SinkLanes {
         lanes
     }
 
-    /// Takes up what the last run put aside, perhaps in another order.
+    /// Restores what the last run parked, perhaps in another order.
     fn restore(&mut self, parked: &[ParkedKey<MessageLane>]) {
         type Aside = (Vec<OpenDeadLetter>, Vec<u64>, Option<Wait>);
         let mut lanes: BTreeMap<Lane, Aside> = BTreeMap::new();
@@ -200,7 +201,7 @@ impl SinkLanes {
                     Some(known) if known.place < wait.place => Some(wait.place),
                     _ => known.replace(wait.clone()).map(|known| known.place),
                 };
-                // A lane waits for its first message alone, since it is one.
+                // A lane waits for its first message alone.
                 if let Some(place) = later {
                     self.output.end_wait(place);
                 }
@@ -234,8 +235,8 @@ impl SinkLanes {
         Ok(())
     }
 
-    /// Waits for the next thing to do, and does what every stage of a sink does: hands over what
-    /// is settled, sees to an errand, reads on. What `own` resolves to is for the stage.
+    /// Waits for the next thing to do, and does what every stage of a sink does: hands over the
+    /// changes, handles an errand, reads on. The result of `own` is for the stage.
     pub(crate) async fn turn<T>(
         &mut self,
         own: impl Future<Output = T>,
@@ -266,19 +267,19 @@ impl SinkLanes {
         Turn::Done
     }
 
-    /// Messages that are read, neither parked nor settled.
+    /// Messages that are read, and neither parked nor settled.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.lanes.len() + self.deferred.len()
     }
 
     fn has_room(&self) -> bool {
-        // Behind a dead letter of a sink that keeps its whole order nothing could leave.
+        // Behind a dead letter of a sink that keeps its whole order, nothing could leave.
         let stands = self.order == Order::Whole && self.dead_letters.contains(&Lane::Whole);
         self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands
     }
 
-    /// Where `fill` reads from, and from which place on.
+    /// The tail from which `fill` reads, and the place from which on.
     fn tail(&self) -> (Arc<MessageTail>, Sequence) {
         (Arc::clone(&self.reader.tail), self.reader.place)
     }
@@ -291,8 +292,8 @@ impl SinkLanes {
         }
     }
 
-    /// Behind a dead letter it would be parked, which is durable. In the other orders there is
-    /// nothing to gain: a lane has one message, or is the only lane.
+    /// A message behind a dead letter is parked, which is durable. In the other orders deferring
+    /// gains nothing: a lane has one message, or is the only lane.
     fn must_defer(&self, lane: &Lane) -> bool {
         self.reader.bytes.now() > CROWDED_BYTES
             && self.order == Order::Key
@@ -324,7 +325,7 @@ impl SinkLanes {
         }
     }
 
-    /// Sequences that hold nothing.
+    /// Skips sequences that hold nothing.
     fn skip(&mut self, first: u64, last: u64) {
         for sequence in first..=last {
             if !self.recovered.contains(sequence) {
@@ -333,7 +334,7 @@ impl SinkLanes {
         }
     }
 
-    /// A taken message was delivered.
+    /// Notes that a taken message was delivered.
     pub(crate) fn delivered(&mut self, lane: &Lane, sequence: u64) {
         if let Some(parcel) = self.lanes.finish(lane, sequence) {
             self.reader.bytes.subtract(parcel.message.event.bytes());
@@ -345,7 +346,7 @@ impl SinkLanes {
         }
     }
 
-    /// A message is done with: delivered, parked, dead or dropped.
+    /// Settles a message that is delivered, parked, dead or dropped.
     fn settle(&mut self, lane: &Lane, sequence: u64, item: LaneItem) {
         match item {
             LaneItem::Fresh => self.output.received(sequence),
@@ -355,16 +356,16 @@ impl SinkLanes {
         }
     }
 
-    /// What waits for a time goes on.
+    /// Continues what waits for a time.
     pub(crate) fn on_time(&mut self, now: Instant) {
         self.lanes.wake(now);
         self.dead_letters.wake(now);
-        // Here and not while the stage waits: this may leave something to hand over, and a
-        // stage that waits does not look again.
+        // Done here and not while the stage waits: this may leave changes to hand over, and a stage
+        // that waits does not look again.
         self.read_portions();
     }
 
-    /// When `on_time` has something to do next.
+    /// When `on_time` must be called next.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let now = Instant::now();
@@ -373,9 +374,9 @@ impl SinkLanes {
         lanes.chain(admitted).min()
     }
 
-    /// A taken message goes back to the front of its lane, and its lane goes on at `until`. If
-    /// that is far away, the lane leaves memory and waits in the store; not while another
-    /// message of it is under way.
+    /// Puts a taken message back at the front of its lane, and lets the lane continue at `until`.
+    /// If that is far away, the lane leaves memory and waits in the store; not while another
+    /// message of it is in progress.
     pub(crate) fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant, reason: &str) {
         let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);
         if is_soon || self.lanes.taken(lane) > 1 {
@@ -384,8 +385,8 @@ impl SinkLanes {
         self.leave_memory(lane, Leaving { reason, until: Some(until) });
     }
 
-    /// A lane leaves memory: all of it is parked. What has begun with its attempts goes on with
-    /// them.
+    /// Removes a lane from memory: all of its messages are parked. Messages that have begun with
+    /// their attempts continue with them.
     fn leave_memory(&mut self, lane: &Lane, leaving: Leaving) {
         let mut first = None;
         for (order, parcel) in self.lanes.clear(lane) {
@@ -412,7 +413,8 @@ impl SinkLanes {
         }
     }
 
-    /// Puts what was read into its lane. What waited goes on with its attempt.
+    /// Puts a message that was read back into its lane. If it waited, it continues with its
+    /// attempt.
     fn take_back(&mut self, lane: &Lane, message: Arc<Message>, item: LaneItem) {
         let sequence = message.sequence.0;
         let mut parcel = Parcel::new(message, item);
@@ -431,8 +433,8 @@ impl SinkLanes {
         }
     }
 
-    /// A taken message becomes a dead letter; its lane waits behind it. If it was a
-    /// command, the instance that sent it is told by an event.
+    /// Makes a taken message a dead letter, behind which its lane waits. If it was a command, an
+    /// event notifies the instance that sent it.
     pub(crate) fn dead_letter(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
         let (attempts, plugin_version) = (0, "".into());
         let mut failing = Failing { reason, attempts, plugin_version, at: now, log: None };
@@ -474,7 +476,7 @@ impl SinkLanes {
         }
         self.dead_letters.open(lane, message.sequence.0, id);
         self.settle(lane, message.sequence.0, item);
-        // The letter has it, and the event that tells of it has it again.
+        // The dead letter has the event, and the event that notifies the instance has it again.
         self.reader.bytes.add(2 * message.event.bytes());
         self.output.open(DeadLetter {
             id,
@@ -510,7 +512,7 @@ impl SinkLanes {
         self.dead_letters.park(lane, sequence.0);
     }
 
-    /// The next thing that an operator asks, or that was read for one.
+    /// The next request of an operator, or the rows that were read for one.
     async fn errand(&mut self) -> Errand {
         tokio::select! {
             biased;
@@ -541,7 +543,7 @@ impl SinkLanes {
             SinkRequest::Resolve(request) => {
                 let ResolveRequest { dead_letter, resolution, reply } = *request;
                 let outcome = self.resolve(dead_letter, resolution);
-                // Whoever asked may have hung up; what was decided holds all the same.
+                // The caller may have hung up. The action holds all the same.
                 let _ = reply.send(outcome.map(|()| self.output.when_durable()));
             }
             SinkRequest::Controls(reply) => self.on_controls(reply),
@@ -550,7 +552,7 @@ impl SinkLanes {
         }
     }
 
-    /// Tells when everything settled so far is durable.
+    /// Answers when everything settled so far is durable.
     pub(crate) fn reply_when_durable(&mut self, reply: oneshot::Sender<()>) {
         self.output.reply_when_durable(reply);
     }
@@ -563,7 +565,7 @@ impl SinkLanes {
         }
     }
 
-    /// Hands over what is left, at the end.
+    /// Hands over the last changes, when the stage ends.
     pub(crate) async fn flush(&mut self) {
         if self.output.is_dirty()
             && let Ok(permit) = self.output.slot().acquire_owned().await

@@ -1,4 +1,4 @@
-//! A message under way, and the lane that it is in: what leaves one after another.
+//! A message in progress, and its lane: the messages that leave one after another.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::model::{Key, Message, PluginName};
 use crate::pure::dead_letters::LaneItem;
 use crate::seams::transport::Order;
 
-/// What leaves one after another.
+/// The messages that leave one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Lane {
     /// The messages of one ordering key.
@@ -27,16 +27,16 @@ impl Lane {
     }
 }
 
-/// A message under way.
+/// A message in progress.
 pub(crate) struct Parcel {
     pub message: Arc<Message>,
-    /// Counts from 1; only failures that are the message's own lead to the next.
+    /// Counts from 1. Only failures that are the message's own lead to the next.
     pub attempt: u32,
-    /// All failures, whoever's they were: the pauses grow with them.
+    /// All failures, whatever their cause: the pauses grow with them.
     pub failures: u32,
-    /// How often the sink had answered when the message failed last.
+    /// The number of answers of the sink when the message failed last.
     pub failed_at_answer: Option<u64>,
-    /// How many messages a lease with this one may have.
+    /// The most messages that a lease with this one may have.
     pub lease_max: usize,
     pub(super) item: LaneItem,
 }

@@ -1,5 +1,5 @@
-//! Pure: the event that tells an instance of a command that could not be delivered. It carries the
-//! command as it was, whatever its data.
+//! Pure: the event that notifies an instance that its command could not be delivered. It carries
+//! the command unchanged, whatever its data.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::model::json;
 use crate::model::{DeadLetterId, Event, Message, Timestamp, Trace, reserved};
 use crate::pure::identity;
 
-/// The event that tells an instance of a command that could not be delivered.
+/// Makes the event that notifies an instance that its command could not be delivered.
 pub(super) fn undeliverable(
     message: &Message,
     dead_letter: DeadLetterId,
@@ -16,7 +16,8 @@ pub(super) fn undeliverable(
     now: Timestamp,
 ) -> Event {
     let command = &message.event;
-    // By hand: the command's text is put in as it is, whatever its data, and parsed by nobody.
+    // Assembled by hand: the command's text is inserted unchanged, whatever its data, and is not
+    // parsed.
     let mut data = String::with_capacity(reason.len() + command.data.len() + 512);
     for (before, value) in
         [("{\"id\":", &*command.id), (",\"type\":", &command.event_type), (",\"reason\":", reason)]
@@ -103,7 +104,7 @@ mod tests {
             );
             assert_eq!(event.data, expected);
             assert!(json::check(&event.data).is_ok());
-            // The event is embedded in turn: in the log, in letters, in the next message.
+            // The event is embedded in turn: in the log, in dead letters, in the next message.
             let shown = Event::from_json(event.to_json().as_bytes()).unwrap();
             assert_eq!(shown, event);
             let inner = crate::pure::pointer::find(&shown.data, "/command").unwrap().unwrap();
