@@ -302,7 +302,7 @@ impl Handler for ComponentHandler {
             self.used.reply(&reply);
             Ok(reply)
         });
-        (checked, log)
+        (checked.map_err(super::reply::shortened), log)
     }
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {

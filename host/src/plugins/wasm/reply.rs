@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sagabox_engine::model::{
-    Decision, Due, Key, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange,
+    Decision, Due, Failure, Key, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange,
     Timestamp, attribute, reserved,
 };
 use sagabox_engine::seams::handler::Reply;
@@ -14,7 +14,27 @@ use super::manifest::MILLIS_MAX;
 /// The same limit as for the attributes of incoming events.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
 const EXTENSIONS_MAX: usize = 64;
+/// Of the reason of a failure. It is in the dead letter, in lists of them, in logs and in alerts, and a
+/// plugin can quote a whole event in it.
+const REASON_BYTES_MAX: usize = 16 << 10;
 const HAS: &str = "the decision has";
+
+/// A failure with as much of its reason as people read.
+pub(crate) fn shortened(failure: Failure) -> Failure {
+    let shorten = |mut reason: String| {
+        let bytes = reason.len();
+        if bytes > REASON_BYTES_MAX {
+            reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+            reason.push_str(&format!("… ({bytes} bytes in all)"));
+        }
+        reason
+    };
+    match failure {
+        Failure::Permanent(reason) => Failure::Permanent(shorten(reason)),
+        Failure::Transient(reason) => Failure::Transient(shorten(reason)),
+    }
+}
+
 /// # Errors
 /// Says which limit the reply breaks, or what the manifest does not declare.
 pub(crate) fn check(
@@ -221,6 +241,17 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_000);
+
+    #[test]
+    fn a_long_reason_is_shortened_and_says_how_long_it_was() {
+        let short = Failure::Permanent("é".repeat(10));
+        assert_eq!(shortened(short.clone()), short);
+        let Failure::Transient(reason) = shortened(Failure::Transient("é".repeat(1 << 20))) else {
+            panic!("it may be retried")
+        };
+        assert!(reason.len() < REASON_BYTES_MAX + 50, "{}", reason.len());
+        assert!(reason.ends_with("é… (2097152 bytes in all)"));
+    }
 
     fn limits() -> Limits {
         Limits {
