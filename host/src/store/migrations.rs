@@ -25,7 +25,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0024_causes.sql"),
     include_str!("migrations/0025_batches.sql"),
     include_str!("migrations/0026_lists.sql"),
-    include_str!("migrations/0027_brought.sql"),
+    include_str!("migrations/0027_call_logs.sql"),
     include_str!("migrations/0028_drafts.sql"),
 ];
 
