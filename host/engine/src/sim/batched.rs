@@ -505,6 +505,7 @@ fn unfinished(tables: &Tables, batch: BatchId) -> usize {
 fn check(notes: &Notes, tables: &Tables) -> Result<(), String> {
     ledger::claims_are_those_of_the_instances(tables)?;
     ledger::sums_add_up(tables)?;
+    ledger::instances_are_counted(tables)?;
     ledger::sinks_add_up(tables)?;
     let mut decided = BTreeSet::new();
     for decision in tables.decisions.values() {

@@ -117,7 +117,9 @@ impl World {
                 engine.drain().await;
                 let tables = store.snapshot();
                 match is_loaded {
-                    true => compare(&tables).and_then(|()| ledger::sums_add_up(&tables)),
+                    true => compare(&tables)
+                        .and_then(|()| ledger::sums_add_up(&tables))
+                        .and_then(|()| ledger::instances_are_counted(&tables)),
                     false => Ok(()),
                 }
             };
@@ -431,6 +433,7 @@ mod tests {
         let reason = &dead[0].reason;
         assert!(reason.ends_with("have reached 10000 bytes") && dead[0].key.is_none(), "{reason}");
         ledger::sums_add_up(&memory.snapshot()).unwrap();
+        ledger::instances_are_counted(&memory.snapshot()).unwrap();
         // Holds that have ended leave room.
         small::until("the holds end", SOON, || memory.look(|tables| tables.held.is_empty())).await;
         engine.offer(vec![long(EVENTS)]).await.unwrap();

@@ -119,6 +119,22 @@ fn log_has_each_event_once(plan: &Plan, tables: &Tables) -> Result<(), String> {
     Ok(())
 }
 
+pub(super) fn instances_are_counted(tables: &Tables) -> Result<(), String> {
+    for (plugin, progress) in &tables.plugins {
+        let mut instances = InstanceCounts::default();
+        for ((of, _), instance) in &tables.instances {
+            if of == plugin {
+                instances.change(None, Some(instance.status));
+            }
+        }
+        let counters = progress.counters;
+        if instances != counters.instances {
+            return Err(format!("guarantee 3: {plugin} has {instances:?}: {counters:?}"));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn sums_add_up(tables: &Tables) -> Result<(), String> {
     for progress in tables.plugins.values() {
         let plugin = &progress.plugin;
@@ -144,15 +160,6 @@ pub(super) fn sums_add_up(tables: &Tables) -> Result<(), String> {
             + rows as u64;
         if settled != counters.received {
             return Err(format!("guarantee 7: {plugin}: {rows} rows do not add up: {counters:?}"));
-        }
-        let mut instances = InstanceCounts::default();
-        for ((of, _), instance) in &tables.instances {
-            if of_plugin(of) {
-                instances.change(None, Some(instance.status));
-            }
-        }
-        if instances != counters.instances {
-            return Err(format!("guarantee 3: {plugin} has {instances:?}: {counters:?}"));
         }
         let mut partly = tables.partly_decided.iter().filter(|(of, ..)| of_plugin(of));
         if let Some((_, position, key)) =

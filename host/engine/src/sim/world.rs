@@ -138,7 +138,9 @@ impl World {
                 break;
             }
         }
-        let tables = self.store.snapshot().with_removed();
+        let tables = self.store.snapshot();
+        ledger::instances_are_counted(&tables)?;
+        let tables = tables.with_removed();
         ledger::check(&self.plan, &self.directory.history(), &tables, &self.receiver.arrived())?;
         self.forger.iter().try_for_each(|forger| forger.check(&tables))?;
         Ok(tables)

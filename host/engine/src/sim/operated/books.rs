@@ -34,6 +34,8 @@ pub(super) fn check(
     ended_instances_do_not_run(notes, tables)?;
     let all = tables.clone().with_removed();
     ledger::sums_add_up(&all)?;
+    // Those that were removed are not counted any more.
+    ledger::instances_are_counted(tables)?;
     ledger::sinks_add_up(&all)?;
     each_event_is_decided_once(&all)?;
     deeds_hold(notes, &all, delivered)?;
