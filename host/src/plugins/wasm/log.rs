@@ -272,7 +272,7 @@ mod tests {
         let begin = "fatal error: out of memory | goroutine 1 [running]: | xxx";
         assert!(words.starts_with(begin), "{words}");
         assert_eq!(words.replace(" | ", "").len(), LAST_BYTES_MAX, "the trace behind it is cut");
-        log.begin_call(None);
+        let mut log = CallLog::new("p", 100, 10_000);
         log.write(tracing::Level::INFO, "one\npanic: two\nthree");
         assert_eq!(log.last_words(), "one | panic: two | three");
         log.begin_call(None);

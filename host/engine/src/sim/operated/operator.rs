@@ -224,7 +224,10 @@ impl Operator {
         match resolve(id, action, engine).await {
             Ok(()) => {
                 let newest = self.store.look(newest_dead_letter);
-                let head = engine.status().await.head;
+                let stored = |tables: &Tables| tables.log.keys().next_back().copied();
+                // The stages may have stopped since: an engine without stages has no head.
+                let stored = self.store.look(stored).unwrap_or(Position(0));
+                let head = engine.status().await.head.max(stored);
                 if let Some(deed) = self.notes.deeds.last_mut() {
                     deed.answered = Some(Answered { head, newest });
                 }
