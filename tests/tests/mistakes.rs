@@ -176,7 +176,7 @@ fn plugins_that_disagree_on_a_field_are_named_with_the_message_and_the_pointer()
         // A value that the enum does not have.
         .saying(&format!(
             "{from} `alibi` of disagreeing: at `/by`: disagreeing may send \"telegram\", mistaken \
-             takes \"letter\" or \"phone\""
+             takes \"mail\" or \"phone\""
         ))
         // The key is at the field that was renamed.
         .saying(

@@ -48,7 +48,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("tests/hostile/", "told", "a message type of the conformance suite"),
     ("tests/tests/dead_letters.rs", "told", "a message type of a test plugin"),
     ("tests/tests/payloads.rs", "told", "a message type of a test plugin"),
-    ("tests/tests/mistakes.rs", "letter", "a value of a test plugin's data"),
     // Letters of the alphabet.
     ("guest-sdk/rust/src/raw.rs", "letters", "of the alphabet"),
     ("host/engine/src/model/manifest.rs", "letters", "of the alphabet"),

@@ -23,7 +23,7 @@ pub struct Alibi {
 
 #[data]
 pub enum Way {
-    DeadLetter,
+    Mail,
     Phone,
     Telegram,
 }

@@ -25,7 +25,7 @@ pub struct Alibi {
 
 #[data]
 pub enum Way {
-    DeadLetter,
+    Mail,
     Phone,
 }
 
@@ -80,7 +80,7 @@ impl Mistaken {
 
     #[on(key = "/orderId")]
     fn alibi(order: &mut Order, event: Alibi, _: &mut Ctx<Self>) -> Result {
-        order.count += u32::from(event.by == Way::DeadLetter);
+        order.count += u32::from(event.by == Way::Mail);
         Ok(())
     }
 
