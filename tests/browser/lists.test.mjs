@@ -128,5 +128,5 @@ test("a queue is limited with a reason, and the limit is removed", { plugins: ["
   await page.getByLabel("Messages in flight", { exact: true }).fill("");
   await page.getByLabel("Why it is limited").fill("it is fast again");
   await page.getByRole("button", { name: "Limit", exact: true }).click();
-  await page.getByRole("heading", { name: "Limits" }).waitFor({ state: "detached" });
+  await page.getByRole("heading", { name: "Limits", exact: true }).waitFor({ state: "detached" });
 });
