@@ -26,7 +26,7 @@ const ROWS: u32 = 50;
 /// Instances that are counted if a filter is given: a larger number says no more to a person.
 const COUNTED: u32 = 1000;
 /// How long a page looks for rows, and then counts. The reader asks for more if that is too short.
-const LOOKS: Duration = Duration::from_millis(60);
+const LOOKS: Duration = Duration::from_millis(40);
 
 pub(super) fn routes() -> Vec<PageRoute> {
     vec![

@@ -24,6 +24,7 @@ use super::answers::batches::{NOTE, OUTCOMES, PENDING};
 use super::answers::dead_letters::COUNT_OPEN;
 use super::answers::due::{TIMERS, TIMERS_OF_INSTANCE};
 use super::answers::listed;
+use super::answers::waiting::{HELD, WAITING_MESSAGES};
 use super::migrations::MIGRATIONS;
 use super::query::condition::Condition;
 use super::query::rows::{Age, FieldOrder, InstanceFilter};
@@ -346,6 +347,36 @@ async fn resolving_a_dead_letter_looks_at_its_own_rows_alone() {
         let is_read = |line: &String| line.starts_with("SEARCH ") || line.starts_with("SCAN ");
         let found = found.filter(|line| is_read(line) && !line.contains("json_each"));
         assert_eq!(found.collect::<Vec<_>>(), plan, "{sql}");
+    }
+}
+
+/// Why a key waits is read at the places of the key, however many messages and events wait.
+#[tokio::test]
+async fn what_waits_at_a_key_is_found_by_its_places() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let pool = store.reading(1).await.unwrap();
+    let expected: [(&str, &[&str]); 2] = [
+        (
+            WAITING_MESSAGES,
+            &[
+                "SEARCH outbox USING PRIMARY KEY (sink=? AND sequence>? AND sequence<?)",
+                "SEARCH parked_messages USING PRIMARY KEY (sink=?)",
+                "SEARCH message_waits USING PRIMARY KEY (sink=?)",
+                "SCAN (subquery-3)",
+                "SEARCH o USING PRIMARY KEY (sink=? AND sequence=?)",
+                "SEARCH p USING PRIMARY KEY (sink=? AND sequence=?) LEFT-JOIN",
+                "SEARCH w USING PRIMARY KEY (sink=? AND place=?) LEFT-JOIN",
+            ],
+        ),
+        (HELD, &["SEARCH held USING INDEX held_key (plugin=? AND key=?)"]),
+    ];
+    for (sql, plan) in expected {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(&pool).await.unwrap();
+        let found = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail"));
+        let is_read = |line: &String| line.starts_with("SEARCH ") || line.starts_with("SCAN ");
+        assert_eq!(found.filter(is_read).collect::<Vec<_>>(), plan, "{sql}");
     }
 }
 

@@ -17,7 +17,7 @@ mod serving;
 pub(super) mod snapshot;
 mod states;
 mod views;
-mod waiting;
+pub(super) mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -21,6 +21,29 @@ const MESSAGES_SCANNED: u64 = 20_000;
 /// Parked events are counted up to so many.
 const COUNTED_MAX: u32 = 1_000;
 
+/// The messages of a sink that wait at a key. Behind the cursor are those alone that wait longer:
+/// parked, or with a pause. Their places are few numbers, and what the messages have is megabytes:
+/// it is read of the first places alone. `CROSS JOIN` says that the places come first: SQLite would
+/// go through all of the sink's outbox for them.
+pub(in crate::store) const WAITING_MESSAGES: &str = "SELECT o.sequence, o.event, p.sequence IS NOT NULL AS parked, \
+        w.place, w.attempt, w.since, w.until, w.reason \
+    FROM (SELECT sequence AS first FROM outbox WHERE sink = ?1 AND sequence > ?4 \
+            AND sequence <= ?5 AND plugin = ?2 AND key = ?3 \
+          UNION SELECT sequence FROM parked_messages \
+            WHERE sink = ?1 AND plugin = ?2 AND key = ?3 \
+          UNION SELECT place FROM message_waits \
+            WHERE sink = ?1 AND plugin = ?2 AND key = ?3 \
+          ORDER BY first LIMIT ?6) \
+    CROSS JOIN outbox o ON o.sink = ?1 AND o.sequence = first \
+    LEFT JOIN parked_messages p ON p.sink = ?1 AND p.sequence = o.sequence \
+    LEFT JOIN message_waits w ON w.sink = ?1 AND w.place = o.sequence \
+    ORDER BY o.sequence";
+
+/// The events that are held for a key. Without the name of the index, SQLite goes through all that
+/// the plugin holds.
+pub(in crate::store) const HELD: &str = "SELECT position, until FROM held INDEXED BY held_key \
+    WHERE plugin = ?1 AND key = ?2 AND reached = '[]' ORDER BY position LIMIT ?3";
+
 /// A plugin and a key of it.
 pub(super) type Of<'k> = (&'k str, &'k str);
 
@@ -37,8 +60,6 @@ pub(super) async fn waiting(
     let parked = "SELECT count(*) AS n FROM \
          (SELECT 1 FROM parked WHERE plugin = ?1 AND key = ?2 LIMIT ?4)";
     let retry = "SELECT * FROM waits WHERE plugin = ?1 AND key = ?2";
-    let held = "SELECT position, until FROM held WHERE plugin = ?1 AND key = ?2 AND reached = '[]' \
-         ORDER BY position LIMIT ?3";
     let timers = "SELECT name, due, fired FROM timers WHERE plugin = ?1 AND instance = ?2 \
          ORDER BY due, name LIMIT ?3";
     let parked = all(connection, of, parked).await?;
@@ -47,7 +68,7 @@ pub(super) async fn waiting(
         dead_letters: each(&all(connection, of, dead_letters).await?, dead_letter)?,
         parked: parked.first().map(|row| rows::number(row, "n")).transpose()?.unwrap_or_default(),
         retry: all(connection, of, retry).await?.first().map(wait).transpose()?,
-        held: each(&all(connection, of, held).await?, held_event)?,
+        held: each(&all(connection, of, HELD).await?, held_event)?,
         timers: each(&all(connection, of, timers).await?, timer)?,
         messages: Vec::new(),
         behind: 0,
@@ -109,22 +130,7 @@ pub(super) async fn messages(
     let is_settled = |sequence: u64| {
         cursor.ahead.iter().any(|span| (span.first..=span.last).contains(&sequence))
     };
-    // Behind the cursor are those alone that wait longer: parked, or with a pause. Their places are
-    // few numbers, and what the messages have is megabytes: it is read of the first places alone.
-    let sql = "SELECT o.sequence, o.event, p.sequence IS NOT NULL AS parked, \
-                      w.place, w.attempt, w.since, w.until, w.reason \
-               FROM (SELECT sequence AS first FROM outbox WHERE sink = ?1 AND sequence > ?4 \
-                       AND sequence <= ?5 AND plugin = ?2 AND key = ?3 \
-                     UNION SELECT sequence FROM parked_messages \
-                       WHERE sink = ?1 AND plugin = ?2 AND key = ?3 \
-                     UNION SELECT place FROM message_waits \
-                       WHERE sink = ?1 AND plugin = ?2 AND key = ?3 \
-                     ORDER BY first LIMIT ?6) \
-               JOIN outbox o ON o.sink = ?1 AND o.sequence = first \
-               LEFT JOIN parked_messages p ON p.sink = ?1 AND p.sequence = o.sequence \
-               LEFT JOIN message_waits w ON w.sink = ?1 AND w.place = o.sequence \
-               ORDER BY o.sequence";
-    let query = sqlx::query(sql)
+    let query = sqlx::query(WAITING_MESSAGES)
         .bind(sink.to_owned())
         .bind(of.0.to_owned())
         .bind(of.1.to_owned())
