@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rayon::prelude::*;
 use sagabox_engine::model::{Event, Key, LogEntry, Origin, PluginName, Timestamp, reserved};
 use sagabox_engine::pure::identity;
 use serde::Deserialize;
@@ -28,6 +29,8 @@ const FAULTS_SHOWN_MAX: usize = 20;
 /// More than any event that a host accepts with its default limits, so that a file without ends of
 /// lines does not fill the memory.
 const LINE_BYTES_MAX: usize = 64 << 20;
+/// Lines that are parsed at once have about so many bytes.
+const GROUP_BYTES: usize = 4 << 20;
 
 /// Which event arrives first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -205,6 +208,62 @@ struct Reading {
     faults_more: usize,
 }
 
+/// A line that is not blank.
+struct Line {
+    /// Counts from one.
+    number: u64,
+    text: Vec<u8>,
+}
+
+/// A group of lines, bounded in bytes.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<Line>,
+    /// The number of the last line that was read, blank or not.
+    last: u64,
+    /// No line follows.
+    is_end: bool,
+    /// The last line has more bytes than a line may have. What follows it is not read.
+    is_too_long: bool,
+}
+
+impl Lines {
+    /// Reads on behind line `last`.
+    fn read(input: &mut impl BufRead, file: &str, last: u64) -> anyhow::Result<Self> {
+        let (mut group, mut bytes) = (Self { last, ..Self::default() }, 0);
+        while bytes < GROUP_BYTES {
+            let mut line = Vec::new();
+            let count = input.by_ref().take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
+            let count = count.with_context(|| format!("read {file}:{}", group.last + 1))?;
+            if count == 0 {
+                group.is_end = true;
+                break;
+            }
+            bytes += count;
+            group.last += 1;
+            if count == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+                (group.is_end, group.is_too_long) = (true, true);
+                break;
+            }
+            let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| group.last == 1);
+            let text = text.unwrap_or(&line).trim_ascii();
+            if !text.is_empty() {
+                group.lines.push(Line { number: group.last, text: text.to_vec() });
+            }
+        }
+        Ok(group)
+    }
+}
+
+/// The event of a line, and its time; or what is wrong with it.
+fn parse(text: &[u8]) -> Result<(Event, Option<Timestamp>), String> {
+    let event = Event::from_json(text).map_err(|error| error.to_string())?;
+    check_reserved(&event).map_err(|error| error.to_string())?;
+    let at = event.time.as_deref().map(instant).transpose();
+    let at = at.map_err(|why| format!("attribute `time`: {why}"))?;
+    Ok((event, at))
+}
+
 impl Reading {
     fn unpack(&mut self, input: impl BufRead, file: &str) -> anyhow::Result<()> {
         let text = unpacked(input).with_context(|| format!("read {file}"))?;
@@ -212,44 +271,28 @@ impl Reading {
     }
 
     fn read(&mut self, mut input: impl BufRead, file: &str) -> anyhow::Result<()> {
-        let mut line = Vec::new();
-        for number in 1_u64.. {
-            line.clear();
-            let mut bounded = input.by_ref().take(LINE_BYTES_MAX as u64);
-            let count = bounded.read_until(b'\n', &mut line);
-            let count = count.with_context(|| format!("read {file}:{number}"))?;
-            if count == 0 {
-                break;
+        let mut number = 0;
+        loop {
+            let group = Lines::read(&mut input, file, number)?;
+            // Parsing is most of the work, and lines do not depend on each other.
+            let events: Vec<_> = group.lines.par_iter().map(|line| parse(&line.text)).collect();
+            for (line, event) in group.lines.iter().zip(events) {
+                let place = format!("{file}:{}", line.number);
+                match event {
+                    Ok((event, at)) => self.add(event, at, place),
+                    Err(why) => self.fault(&place, &why),
+                }
             }
-            if count == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+            if group.is_too_long {
                 let why =
                     format!("has more than {LINE_BYTES_MAX} bytes; write each event on a line");
-                self.fault(&format!("{file}:{number}"), &why);
-                break;
+                self.fault(&format!("{file}:{}", group.last), &why);
             }
-            let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 1);
-            let text = text.unwrap_or(&line).trim_ascii();
-            if text.is_empty() {
-                continue;
+            if group.is_end {
+                return Ok(());
             }
-            let place = format!("{file}:{number}");
-            let read = Event::from_json(text).and_then(|event| {
-                check_reserved(&event)?;
-                Ok(event)
-            });
-            let event = match read {
-                Ok(event) => event,
-                Err(error) => {
-                    self.fault(&place, &error.to_string());
-                    continue;
-                }
-            };
-            match event.time.as_deref().map(instant).transpose() {
-                Ok(at) => self.add(event, at, place),
-                Err(why) => self.fault(&place, &format!("attribute `time`: {why}")),
-            }
+            number = group.last;
         }
-        Ok(())
     }
 
     fn add(&mut self, event: Event, at: Option<Timestamp>, place: String) {
@@ -389,6 +432,29 @@ mod tests {
             differs,
         };
         assert_eq!(log.duplicates, [named(3, false), named(4, true)]);
+    }
+
+    #[test]
+    fn lines_keep_their_numbers_and_their_order_from_group_to_group() {
+        let count = 3 * GROUP_BYTES / line("000000", ONE).len();
+        let lines = |faulty: &[usize]| {
+            let lines = (1..=count).map(|number| match faulty.contains(&number) {
+                true => format!("{{ {number}"),
+                false => format!("\n{}", line(&format!("{number:06}"), ONE)),
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let log = read(&lines(&[]), Order::File).unwrap();
+        let ids = log.arrivals.iter().map(|arrival| match &arrival.what {
+            Happening::Event(event) => event.id.parse::<usize>().unwrap(),
+            Happening::Operator { .. } => panic!("{arrival:?}"),
+        });
+        assert!(ids.eq(1..=count));
+        let faulty = read(&lines(&[1, count]), Order::File).unwrap_err().to_string();
+        let places: Vec<&str> =
+            faulty.lines().map(|fault| fault.split(": ").next().unwrap_or_default()).collect();
+        // The two faulty lines lack the blank line before them.
+        assert_eq!(places, ["log:1".to_owned(), format!("log:{}", 2 * count - 2)]);
     }
 
     #[test]

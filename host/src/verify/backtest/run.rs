@@ -68,13 +68,16 @@ impl Backtest<'_> {
         };
         let refused = failing_on_panic(|| timeline.live(std::future::pending(), run));
         let refused = refused.map_err(BacktestError::Host)?;
-        match world.mistake() {
+        let findings = match world.mistake() {
             Some(mistake) => Err(BacktestError::Answers(mistake)),
             None => {
-                Ok(store
-                    .look(|tables| Findings::of(tables, manifests, refused.unwrap_or_default())))
+                let refused = refused.unwrap_or_default();
+                Ok(store.look(|tables| Findings::of(tables, manifests, refused)))
             }
-        }
+        };
+        // Millions of rows take a while to free, which nothing waits for.
+        std::thread::spawn(move || drop(store));
+        findings
     }
 
     fn parts(

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use sagabox_engine::model::{
     DeadLetterSubject, DecisionRecord, DecisionSummary, Event, InstanceStatus, Key, KeyChange,
     MessageKind, Origin, PluginName, Position, Question, RecordedAnswer, RecordedTimer,
@@ -103,10 +104,10 @@ pub(crate) fn deeds(tables: &Tables) -> Vec<Deed> {
     let emitted = tables.log.values().filter(|entry| entry.hops.origin() == Origin::Host);
     let events = messages.chain(emitted.map(|entry| &entry.event));
     let sent: HashMap<&str, &Arc<Event>> = events.map(|event| (event.id.as_str(), event)).collect();
-    let mut deeds: Vec<Deed> =
-        chains(tables).into_iter().filter_map(|record| deed(record, tables, &sent)).collect();
+    let records = chains(tables).into_par_iter();
+    let mut deeds: Vec<Deed> = records.filter_map(|record| deed(record, tables, &sent)).collect();
     // A stable sort: what an instance decided stays in its order.
-    deeds.sort_by_key(|deed| deed.at);
+    deeds.par_sort_by_key(|deed| deed.at);
     deeds
 }
 
