@@ -1,18 +1,52 @@
 //! Identifiers. Each has a type of its own, so that code which passes one id in the place of
 //! another does not compile.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $type(Arc<str>);
+
+        // Names are the first part of most maps' keys, where nearly all that are compared are
+        // clones of one name.
+        impl Ord for $type {
+            fn cmp(&self, other: &Self) -> Ordering {
+                match Arc::ptr_eq(&self.0, &other.0) {
+                    true => Ordering::Equal,
+                    false => self.0.cmp(&other.0),
+                }
+            }
+        }
+
+        impl PartialOrd for $type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl PartialEq for $type {
+            fn eq(&self, other: &Self) -> bool {
+                Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+            }
+        }
+
+        impl Eq for $type {}
+
+        impl Hash for $type {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
+            }
+        }
 
         impl $type {
             /// Takes any text. The text is checked where it enters the host: in the manifest,
@@ -191,11 +225,10 @@ impl Timestamp {
     /// RFC 3339 in UTC with milliseconds, as in the CloudEvents attribute `time`.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
+        const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
         let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
-        jiff::Timestamp::from_millisecond(millis)
-            .unwrap_or(jiff::Timestamp::MAX)
-            .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
-            .to_string()
+        let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+        MILLISECONDS.timestamp_to_string(&time)
     }
 
     /// Reads what [`Timestamp::to_rfc3339`] writes, and no other form: it is read back for each
