@@ -13,6 +13,9 @@ use crate::paths;
 /// The engine's tests take some seconds; a mistake may also make one of them endless.
 const TESTS_MAX: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_millis(50);
+/// Most mistakes are caught by the first seeds of each simulator. Only a mistake that these do not
+/// see is worth the time of all.
+const FIRST_SEEDS: u64 = 200;
 /// How much is shown of why a test failed.
 const REASON_CHARS: usize = 150;
 
@@ -51,12 +54,13 @@ impl Lab {
     /// # Errors
     /// If they do not, or cannot be built.
     pub fn check_healthy(&self) -> Result<()> {
-        match self.test()? {
-            MutantOutcome::Survived => Ok(()),
-            MutantOutcome::Caught { tests, reason } => {
-                bail!("without any mutation, {} fail: {reason}", tests.join(", "))
+        let tests = self.build()?;
+        for seeds in [Some(FIRST_SEEDS), None] {
+            if let MutantOutcome::Caught { tests, reason } = self.test(&tests, seeds)? {
+                bail!("without any mutation, {} fail: {reason}", tests.join(", "));
             }
         }
+        Ok(())
     }
 
     /// Plants a mistake, runs the tests, and takes it out again.
@@ -81,19 +85,24 @@ impl Lab {
         for (path, text) in &texts {
             write(path, text)?;
         }
-        let outcome = self.test();
+        let outcome =
+            self.build().and_then(|tests| match self.test(&tests, Some(FIRST_SEEDS))? {
+                MutantOutcome::Survived => self.test(&tests, None),
+                caught @ MutantOutcome::Caught { .. } => Ok(caught),
+            });
         for (path, text) in originals {
             write(path, &text)?;
         }
         outcome
     }
 
-    fn test(&self) -> Result<MutantOutcome> {
-        let tests = self.build()?;
+    /// Runs the tests; without a number of seeds, each simulator with its own.
+    fn test(&self, tests: &Path, seeds: Option<u64>) -> Result<MutantOutcome> {
         let output_path = self.folder.join("output.txt");
         let output = std::fs::File::create(&output_path)?;
         let mut running = Command::new(tests)
             .env("RUST_BACKTRACE", "0")
+            .envs(seeds.map(|seeds| ("SAGABOX_SIM_SEEDS", seeds.to_string())))
             .current_dir(self.folder.join("host/engine"))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
