@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sagabox/sagabox/guest-sdk/go/internal/codec"
+	"github.com/sagabox/sagabox/guest-sdk/go/internal/guest"
 	"github.com/sagabox/sagabox/guest-sdk/go/internal/wit"
 )
 
@@ -106,24 +107,25 @@ func (c *call) keys(isRelease bool, keys []string) {
 // when this time has passed, with this value. Its name is that of its type in lower case, or what
 // its method TimerName returns.
 func SetTimer(ctx context.Context, timer any, after time.Duration) error {
-	millis := max(after.Milliseconds(), 0)
-	if after > 0 && after%time.Millisecond != 0 {
-		millis++
-	}
-	return of(ctx).setTimer(timer, wit.Timer{Millis: uint64(millis)})
+	millis, err := guest.DueAfter(after)
+	return of(ctx).setTimer(timer, wit.Timer{Millis: millis}, err)
 }
 
-// SetTimerAt is the same, at a time.
+// SetTimerAt is the same, at a time. A timer whose time is over is due at once.
 func SetTimerAt(ctx context.Context, timer any, at time.Time) error {
-	return of(ctx).setTimer(timer, wit.Timer{At: true, Millis: uint64(max(at.UnixMilli(), 0))})
+	millis, err := guest.DueAt(at)
+	return of(ctx).setTimer(timer, wit.Timer{At: true, Millis: millis}, err)
 }
 
-func (c *call) setTimer(timer any, set wit.Timer) error {
+func (c *call) setTimer(timer any, set wit.Timer, wrongTime error) error {
 	if typeOf(timer) == nil {
 		return c.refuse(Permanent(fmt.Errorf("nil is no timer")))
 	}
 	var err error
-	if set.Name, set.Data, err = timerOf(timer); err != nil {
+	if set.Name, set.Data, err = timerOf(timer); err == nil {
+		err = wrongTime
+	}
+	if err != nil {
 		return c.refuse(Permanent(fmt.Errorf("the timer `%s` cannot be set: %w", set.Name, err)))
 	}
 	if c.plugin.timers[set.Name] == nil {

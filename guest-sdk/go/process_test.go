@@ -124,6 +124,41 @@ func TestAProcessKeepsItsStateFromEventToEvent(t *testing.T) {
 	}
 }
 
+func TestATimerIsNeverEarlyAndNeverBeforeItsInstance(t *testing.T) {
+	day := time.Date(2026, 3, 1, 12, 0, 0, 1001, time.UTC)
+	for _, test := range []struct {
+		after   time.Duration
+		at      time.Time
+		refused string
+	}{
+		{-time.Hour, day, "the timer `deadline` cannot be set: -1h0m0s is negative"},
+		{0, time.Time{}, "the timer `deadline` cannot be set: 0001-01-01T00:00:00Z is before 1970"},
+		{0, time.Unix(0, -1), "1969-12-31T23:59:59.999999999Z is before 1970"},
+		{1001 * time.Microsecond, day, ""},
+	} {
+		plugin := processmanager.New[Order]("payments", "1.0.0", "")
+		plugin.Register(OrderPlaced{}, func(ctx context.Context, _ OrderPlaced) error {
+			process{}.orders.GetOrNew(ctx)
+			if err := sagabox.SetTimer(ctx, PaymentReminder{1}, 0); err != nil {
+				return err
+			}
+			if err := sagabox.SetTimer(ctx, Deadline{}, test.after); err != nil {
+				return err
+			}
+			return sagabox.SetTimerAt(ctx, Deadline{}, test.at)
+		}, sagabox.Start)
+		plugin.OnTimer(PaymentReminder{}, process{}.remind)
+		plugin.OnTimer(Deadline{}, process{}.deadline)
+		then := sagaboxtest.Given(t, plugin).When(placed("o-1"))
+		if test.refused != "" {
+			then.Fails(test.refused)
+			continue
+		}
+		then.SetsTimer(Deadline{}, 2*time.Millisecond).SetsTimer(Deadline{}, 1001*time.Microsecond)
+		then.SetsTimerAt(Deadline{}, day).SetsTimerAt(Deadline{}, day.Truncate(time.Millisecond).Add(time.Millisecond))
+	}
+}
+
 func TestTimersFireWhenTheyAreDue(t *testing.T) {
 	order := sagaboxtest.Given(t, payments()).Event(placed("o-1"))
 	order.WhenTimePasses(59 * time.Minute).SendsNothing().GoesOn()

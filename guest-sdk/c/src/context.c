@@ -304,11 +304,18 @@ static bool set_timer(sb_ctx *ctx, uint8_t due, uint64_t ms, const sb_message *t
 }
 
 bool sb_set_timer(sb_ctx *ctx, sb_duration after, const sb_message *timer, const void *value) {
-  return set_timer(ctx, SB_DUE_AFTER, after < 0 ? 0 : (uint64_t)after, timer, value);
+  if (after < 0) {
+    return SB_FAILURE(ctx, "the timer `%s` cannot be set: %lld ms is negative", sb_message_type(timer), (long long)after);
+  }
+  return set_timer(ctx, SB_DUE_AFTER, (uint64_t)after, timer, value);
 }
 
 bool sb_set_timer_at(sb_ctx *ctx, sb_time at, const sb_message *timer, const void *value) {
-  return set_timer(ctx, SB_DUE_AT, at.ms < 0 ? 0 : (uint64_t)at.ms, timer, value);
+  if (at.ms < 0) {
+    return SB_FAILURE(ctx, "the timer `%s` cannot be set: %s is before 1970", sb_message_type(timer), sb_time_text(ctx, at).ptr);
+  }
+  /* A part of a millisecond counts as a whole: a timer is never early. */
+  return set_timer(ctx, SB_DUE_AT, (uint64_t)at.ms + (at.ns > 0), timer, value);
 }
 
 bool sb_cancel_timer(sb_ctx *ctx, const sb_message *timer) {

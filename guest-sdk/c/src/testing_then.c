@@ -121,7 +121,7 @@ void sb_then_timer_at(sb_test *t, sb_place place, const char *time, const sb_mes
                       const void *value) {
   sb_time at = {0, 0};
   if (!sb_time_parse(sb_text_of(time), &at)) sb_test_fail(place, "`%s` is no RFC 3339 time", time);
-  then_due(t, place, SB_DUE_AT, (uint64_t)at.ms, timer, value);
+  then_due(t, place, SB_DUE_AT, (uint64_t)at.ms + (at.ns > 0), timer, value);
 }
 
 void sb_then_cancels_timer(sb_test *t, sb_place place, const sb_message *timer) {

@@ -88,6 +88,9 @@ static sb_result broken(Order *order, const Broken *event, sb_ctx *ctx) {
   if (sb_text_is(event->how, "undeclared")) SB_SEND(ctx, Undeclared, .order_id = order->order_id);
   if (sb_text_is(event->how, "unset")) SB_SEND(ctx, ShipOrder, .order_id = {NULL, 0});
   if (sb_text_is(event->how, "timer")) SB_SET_TIMER(ctx, 1, Unhandled, 0);
+  if (sb_text_is(event->how, "negative")) SB_SET_TIMER(ctx, -1, Deadline, 0);
+  if (sb_text_is(event->how, "past")) SB_SET_TIMER_AT(ctx, ((sb_time){-1, 999999}), Deadline, 0);
+  if (sb_text_is(event->how, "part")) SB_SET_TIMER_AT(ctx, ((sb_time){sb_now(ctx).ms, 1}), Deadline, 0);
   if (sb_text_is(event->how, "subject")) SB_SEND(ctx, Numbered, .number = -7, .note = SB_TEXT(""));
   return SB_OK;
 }
@@ -258,6 +261,14 @@ SB_TEST(a_failure_takes_effect_also_if_the_handler_does_not_look) {
   sb_then_fails(t, "`ShipOrder` cannot be sent: the member `orderId` is not set");
   SB_WHEN(t, Broken, .order_id = ID, .how = SB_TEXT("timer"));
   sb_then_fails(t, "the plugin has no SB_ON_TIMER for the timer `unhandled`");
+  SB_WHEN(t, Broken, .order_id = ID, .how = SB_TEXT("negative"));
+  sb_then_fails(t, "the timer `deadline` cannot be set: -1 ms is negative");
+  SB_WHEN(t, Broken, .order_id = ID, .how = SB_TEXT("past"));
+  sb_then_fails(t, "the timer `deadline` cannot be set: 1969-12-31T23:59:59.999999999Z is before 1970");
+  sb_given_now(t, "2026-03-01T12:00:00Z");
+  SB_WHEN(t, Broken, .order_id = ID, .how = SB_TEXT("part"));
+  SB_THEN_TIMER_AT(t, "2026-03-01T12:00:00.001Z", Deadline, 0);
+  SB_THEN_TIMER_AT(t, "2026-03-01T12:00:00.0001Z", Deadline, 0);
 }
 
 SB_TEST(a_subject_can_be_a_number) {

@@ -188,25 +188,30 @@ func (o *Outcome) State(into any) *Outcome {
 // SetsTimer says that the plugin sets this timer, which is due after this time.
 func (o *Outcome) SetsTimer(timer any, after time.Duration) *Outcome {
 	o.instance.t.Helper()
-	return o.setsTimer(timer, after.Milliseconds(), false)
+	millis, err := guest.DueAfter(after)
+	return o.setsTimer(timer, millis, err, false)
 }
 
 // SetsTimerAt says that the plugin sets this timer, which is due at this time.
 func (o *Outcome) SetsTimerAt(timer any, at time.Time) *Outcome {
 	o.instance.t.Helper()
-	return o.setsTimer(timer, at.UnixMilli(), true)
+	millis, err := guest.DueAt(at)
+	return o.setsTimer(timer, millis, err, true)
 }
 
-func (o *Outcome) setsTimer(timer any, millis int64, isAt bool) *Outcome {
+func (o *Outcome) setsTimer(timer any, millis uint64, wrongTime error, isAt bool) *Outcome {
 	t := o.instance.t
 	t.Helper()
 	name, data, err := guest.TimerOf(timer)
+	if err == nil {
+		err = wrongTime
+	}
 	if err != nil {
 		t.Fatalf("the expected timer: %v", err)
 	}
 	for _, change := range o.decided().Timers {
 		set := change.Timer
-		if !change.Cancel && set.Name == name && bytes.Equal(set.Data, data) && set.At == isAt && int64(set.Millis) == millis {
+		if !change.Cancel && set.Name == name && bytes.Equal(set.Data, data) && set.At == isAt && set.Millis == millis {
 			return o
 		}
 	}

@@ -13,7 +13,7 @@ from . import _wire as wire
 from ._compile import codec_of
 from ._json import load
 from ._messages import RawEvent, RawMessage, message_of, message_of_value, outgoing, raw_event, text
-from ._time import millis_of_span, millis_of_time, parse_time, time_of_millis
+from ._time import due_after, due_at, parse_time, time_of_millis
 from .errors import DataError, DeclarationError, Suspended
 
 if TYPE_CHECKING:
@@ -155,10 +155,10 @@ class Context(Generic[C]):
         try:
             due: Any
             if after is not None:
-                due = wire.Due_After(millis_of_span(after))
+                due = wire.Due_After(due_after(after))
             else:
                 assert at is not None
-                due = wire.Due_At(millis_of_time(at))
+                due = wire.Due_At(due_at(at))
         except ValueError as error:
             raise DataError(f"the timer `{message.name}`: {error}") from None
         data = message.written(timer) if message.record.members else b""

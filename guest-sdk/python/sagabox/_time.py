@@ -69,6 +69,23 @@ def millis_of_time(time: datetime) -> int:
     return max(0, (time - EPOCH) // MILLISECOND)
 
 
+def due_at(time: datetime) -> int:
+    """The first millisecond that is not before it, so that no timer is early.
+
+    Raises ``ValueError`` for a time without a time zone, or before 1970.
+    """
+    floor = millis_of_time(time)
+    if time < EPOCH:
+        raise ValueError(f"the time {time} is before 1970")
+    return floor + (EPOCH + floor * MILLISECOND < time)
+
+
+def due_after(span: timedelta) -> int:
+    """A part of a millisecond counts as a whole. Raises ``ValueError`` for a negative duration."""
+    floor = millis_of_span(span)
+    return floor + (floor * MILLISECOND < span)
+
+
 def parse_span(text: str) -> timedelta:
     """Raises ``ValueError``."""
     if _SPAN.fullmatch(text) is None:

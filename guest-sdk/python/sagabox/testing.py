@@ -32,7 +32,7 @@ from ._messages import (
 from ._plugin import CANCELLED, TIMER_FIRED, UNDELIVERABLE, Failed, Plugin, plugin_of
 from ._scalars import ANYTHING, plain
 from ._states import read
-from ._time import format_span, format_time, millis_of_span, millis_of_time, parse_time
+from ._time import due_after, due_at, format_span, format_time, millis_of_span, millis_of_time, parse_time
 
 #: A handler that asks this often in one call asks for ever.
 ROUNDS_MAX = 16
@@ -413,7 +413,11 @@ class Then:
         """The event sets this timer, due then: ``sets_timer(Deadline(), timedelta(hours=24))``."""
         message = message_of(type(timer), "timer")
         due: timedelta | datetime | None = parse_time(at) if isinstance(at, str) else at
-        wanted = _described(message.name, after if due is None else due, _timer_data(message, timer))
+        if due is None and after is not None:
+            due = _due(wire.Due_After(due_after(after)))
+        elif isinstance(due, datetime):
+            due = _due(wire.Due_At(due_at(due)))
+        wanted = _described(message.name, due, _timer_data(message, timer))
         changes = self._decided().timers
         found = [
             _described(one.value.name, _due(one.value.due), one.value.data)

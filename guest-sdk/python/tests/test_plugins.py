@@ -508,6 +508,11 @@ def test_a_timer_is_due_after_or_at() -> None:
         ctx.set_timer(Deadline(), at=datetime(2026, 3, 1))
     with pytest.raises(ValueError, match="negative"):
         ctx.set_timer(Deadline(), -HOUR)
+    with pytest.raises(ValueError, match="before 1970"):
+        ctx.set_timer(Deadline(), at=datetime(1969, 12, 31, 23, 59, 59, tzinfo=timezone.utc))
+    ctx.set_timer(Deadline(), timedelta(microseconds=1001))
+    ctx.set_timer(Deadline(), at=datetime(1970, 1, 1, 0, 0, 0, 1001, tzinfo=timezone.utc))
+    assert [one.value.due.value for one in ctx.timers] == [2, 2], "a timer is never early"
     for wrong in ({"after": 5}, {"at": 5}):
         with pytest.raises(DeclarationError, match="cannot be set to 5: `after` is a timedelta"):
             ctx.set_timer(Deadline(), **wrong)

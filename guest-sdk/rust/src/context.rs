@@ -17,7 +17,7 @@ use crate::raw::{
     AnswerValue, Decision, Failure, KeyChange, Outgoing, Question, RawContext, RawEvent,
     RawMessage, Reply, State, TimerChange,
 };
-use crate::time::Timestamp;
+use crate::time::{Timestamp, due_after};
 
 /// What a handler returns.
 pub type Result<T = ()> = core::result::Result<T, Error>;
@@ -243,22 +243,26 @@ impl<P> Ctx<P> {
     where
         P: HandlesTimer<T>,
     {
-        let after = u64::try_from(after.into().as_millis()).unwrap_or(u64::MAX);
+        let after = due_after(after.into());
         let (name, data) = (T::NAME.to_owned(), timer_data(&timer)?);
         self.decision.timers.push(TimerChange::SetAfter { name, after, data });
         Ok(())
     }
 
-    /// As [`Ctx::set_timer`], at a moment.
+    /// As [`Ctx::set_timer`], at a moment. If that is over, the timer is due at once.
     ///
     /// # Errors
-    /// As for [`Ctx::set_timer`].
+    /// As for [`Ctx::set_timer`], and permanent, if the moment is before 1970.
     pub fn set_timer_at<T: Timer>(&mut self, timer: T, at: Timestamp) -> Result
     where
         P: HandlesTimer<T>,
     {
         let (name, data) = (T::NAME.to_owned(), timer_data(&timer)?);
-        self.decision.timers.push(TimerChange::SetAt { name, at: at.as_millis(), data });
+        let Some(at) = at.due_millis() else {
+            let text = format!("the timer `{name}` cannot be set: {at} is before 1970");
+            return Err(Error::permanent(text));
+        };
+        self.decision.timers.push(TimerChange::SetAt { name, at, data });
         Ok(())
     }
 

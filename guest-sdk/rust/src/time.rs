@@ -62,11 +62,26 @@ impl Timestamp {
         u64::try_from(self.0.as_millisecond()).unwrap_or_default()
     }
 
+    /// When a timer of this moment is due: at the first millisecond that is not before it. None
+    /// before 1970.
+    pub(crate) fn due_millis(self) -> Option<u64> {
+        let nanos = u128::try_from(self.0.as_nanosecond()).ok()?;
+        u64::try_from(nanos.div_ceil(NANOS_PER_MILLI)).ok()
+    }
+
     /// The time from `earlier` to this; zero if that is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::try_from(self.0.duration_since(earlier.0)).unwrap_or_default()
     }
+}
+
+const NANOS_PER_MILLI: u128 = 1_000_000;
+
+/// After how many milliseconds a timer is due: a part of one counts as a whole, so that the timer
+/// is never early.
+pub(crate) fn due_after(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(NANOS_PER_MILLI)).unwrap_or(u64::MAX)
 }
 
 impl Add<Duration> for Timestamp {
@@ -232,6 +247,19 @@ mod tests {
         for wrong in ["2026-01-01", "2026-01-01T00:00:00", "yesterday", ""] {
             assert!(read(wrong).unwrap_err().to_string().contains("RFC 3339"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_timer_is_never_due_early() {
+        let due = |text: &str| text.parse::<Timestamp>().unwrap().due_millis();
+        assert_eq!(due("1970-01-01T00:00:00.001Z"), Some(1));
+        assert_eq!(due("1970-01-01T00:00:00.001000001Z"), Some(2));
+        assert_eq!(due("1969-12-31T23:59:59.9999Z"), None);
+        assert_eq!(
+            [0, 1, 1_000_000, 1_000_001].map(Duration::from_nanos).map(due_after),
+            [0, 1, 1, 2]
+        );
+        assert_eq!(due_after(Duration::MAX), u64::MAX);
     }
 
     #[test]

@@ -5,7 +5,7 @@ import type { AnyMessage, AnyTimer, Named, StreamsDefinition, TimerIn, WrittenOf
 import { Envelope } from './envelope.ts';
 import { DataError, PermanentError, Suspended } from './errors.ts';
 import { beginCall, callRandom, seedAsBigInt } from './random.ts';
-import { Timestamp, type Duration } from './time.ts';
+import { dueMillis, Timestamp, type Duration } from './time.ts';
 import type {
   WitAnswerValue,
   WitContext,
@@ -187,7 +187,7 @@ export class Context implements AnyContext {
         ? EMPTY
         : attempt(`the timer \`${name}\` cannot be set: its data`, () => codec.write(data));
     const isAfter = typeof due === 'number';
-    const millis = isAfter ? Math.floor(due) : due instanceof Date ? due.getTime() : due.toMillis();
+    const millis = dueMillis(due);
     if (!Number.isSafeInteger(millis) || millis < 0)
       throw new PermanentError(
         `the timer \`${name}\` cannot be set: ${String(due)} is no time after 1970, and no duration`,

@@ -14,7 +14,7 @@ import type { Plugin, PluginTypes } from './plugin.ts';
 import { stringify } from './codec.ts';
 import { Engine, type Attributes, type Outcome } from './simulated.ts';
 import { decode, encode } from './text.ts';
-import { formatDuration, Timestamp, type Duration } from './time.ts';
+import { dueMillis, formatDuration, Timestamp, type Duration } from './time.ts';
 import type { WitMessage, WitTimerChange } from './wit.ts';
 
 type MessageOf<All> = { [K in keyof All & string]: Expected<K, WrittenOf<All[K]>> }[keyof All & string];
@@ -266,8 +266,8 @@ export class Scenario<T extends PluginTypes> {
   ): this {
     const value =
       typeof due === 'number'
-        ? ({ tag: 'after', val: due } as const)
-        : ({ tag: 'at', val: due.toMillis() } as const);
+        ? ({ tag: 'after', val: dueMillis(due) } as const)
+        : ({ tag: 'at', val: dueMillis(due) } as const);
     const expected = shownTimer({
       tag: 'set',
       val: { name, due: value, data: this.engine.timerData(name, data) },

@@ -44,6 +44,14 @@ export function formatDuration(duration: Duration): string {
   return parts.join(' ');
 }
 
+/** The first whole millisecond that is not before it: a timer is never early. */
+export function dueMillis(due: Duration | Timestamp | Date): number {
+  if (typeof due === 'number') return Math.ceil(due);
+  if ('getTime' in due) return due.getTime();
+  const millis = due.toMillis();
+  return millis < 0 || Timestamp.fromMillis(millis).equals(due) ? millis : millis + 1;
+}
+
 const RFC_3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
 /** The years 0000 to 9999, which RFC 3339 can write. */
 const EARLIEST = -62_167_219_200;

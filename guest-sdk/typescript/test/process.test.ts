@@ -13,6 +13,7 @@ import {
   startsOrHandles,
   t,
   timer,
+  Timestamp,
 } from '../src/index.ts';
 import { given } from '../src/testing.ts';
 import { decode, encode } from '../src/text.ts';
@@ -215,6 +216,33 @@ test('a handler that starts an instance must return its state', () => {
     on: { A: () => undefined as never },
   });
   given(empty).when('A', { id: 'a' }).fails('the handler of `A` starts an instance, and returned no state');
+});
+
+test('a timer is never early, and never due before 1970', () => {
+  const due = (at: number | Timestamp | Date) =>
+    given(
+      processManager({
+        state: id,
+        events: { A: starts(id, '/id') },
+        timers: { deadline: timer() },
+      }).handlers({
+        on: {
+          A: ({ data }, ctx) => {
+            ctx.setTimer('deadline', at);
+            return data;
+          },
+        },
+        onTimer: { deadline: () => {} },
+      }),
+    ).when('A', { id: 'a' });
+  const refused = 'the timer `deadline` cannot be set: ';
+  due(-1).fails(refused);
+  due(NaN).fails(refused);
+  due(new Date(-1)).fails(refused);
+  due(Timestamp.parse('1969-12-31T23:59:59.9999Z')).fails(refused);
+  due(1.001).setsTimer('deadline', 2).setsTimer('deadline', 1.001);
+  const at = Timestamp.parse('2026-03-01T12:00:00.000001Z');
+  due(at).setsTimer('deadline', at).setsTimer('deadline', Timestamp.parse('2026-03-01T12:00:00.001Z'));
 });
 
 test('timers without a handler can be ignored', () => {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Given;
 use crate::message::{Message, Timer};
 use crate::raw::{Decision, Failure, KeyChange, Outgoing, Plugin, TimerChange};
-use crate::time::{Span, Timestamp};
+use crate::time::{Span, Timestamp, due_after};
 
 /// When a timer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,12 @@ impl From<Timestamp> for Due {
 impl Due {
     fn text(self) -> String {
         match self {
-            Self::After(time) => format!("after {}", Span::from(time)),
-            Self::At(at) => format!("at {at}"),
+            Self::After(time) => {
+                format!("after {}", Span::from(Duration::from_millis(due_after(time))))
+            }
+            Self::At(at) => {
+                format!("at {}", at.due_millis().map_or(at, Timestamp::from_millis))
+            }
         }
     }
 }
