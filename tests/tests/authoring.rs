@@ -184,6 +184,7 @@ fn the_data_of_messages_is_written_as_types_of_each_language() {
             assert!(printed.contains(part), "{part} is not in {printed}");
         }
     }
+    assert_eq!(printed("ts"), printed("typescript"));
     let _ = sagabox(folder.path(), &["types", text(&plugins), "--lang", "cobol"]).with(2);
 }
 
@@ -276,6 +277,8 @@ fn what_is_wrong_with_a_scenario_is_said() {
     let _ = play("- scenario: a\n  when: {type: Nothing}\n", 1)
         .saying("the plugin does not subscribe to `Nothing`; it does to PaymentCompleted");
     let _ = play("- scenario: a\n  whenn: {}\n", 2).saying("whenn");
+    let _ = play("- scenario: null\n  when: {type: Nothing}\n", 2)
+        .saying("is invalid: line 1 column 13: expected a text, found null");
 }
 
 // ---- new ----------------------------------------------------------------------

@@ -117,7 +117,7 @@ fn what_was_written_is_expected_again_and_each_change_is_named() {
     std::fs::write(folder.path().join("changed.ndjson"), changed).expect("a file");
     let _ = run(&["--expect", "changed.ndjson"])
         .with(1)
-        .saying("1 differences from what is expected")
+        .saying("1 difference from what is expected")
         .saying("instance \"group-checkout\" \"g-2\" differs")
         .saying("end: expected \"completed\", found \"open\"");
 

@@ -51,6 +51,16 @@ async fn instances_are_found_by_what_their_states_say() {
 
     let text = run(&host, &["instances", "hot"]).with(0);
     assert!(text.output.contains("b has counted to 12"), "{}", text.output);
+    // What a list is selected and sorted by is a column; `key` is one already.
+    let condition = ["--where", "key != \"a\" and format = 1", "--order", "-count"];
+    let text = run(&host, &[&["instances", "hot"], &condition[..]].concat()).with(0).output;
+    let columns =
+        |line: &str| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<_> = text.lines().take(3).map(columns).collect();
+    assert_eq!(lines[0], ["key", "status", "count", "format"]);
+    assert_eq!(lines[1], ["b", "running", "12", "1"]);
+    assert_eq!(lines[2], ["d", "running", "3", "1"]);
+
     let shown = run(&host, &["show", "hot", "b"]).with(0).output;
     assert!(shown.contains("summary: b has counted to 12"), "{shown}");
     let counted = run(&host, &["instances", "hot", "--count", "--where", "count > 1"]).with(0);

@@ -187,7 +187,7 @@ async fn a_lock_file_counts_whatever_the_directory_is_called() {
     let plugins = folder.path().join("candidates");
     std::fs::create_dir(&plugins).expect("a folder");
     std::fs::copy(paths::plugin("order-saga"), plugins.join("a.wasm")).expect("a copy");
-    let _ = sagabox(folder.path(), &["lock", "candidates"]).with(0).saying("pins 1 plugins");
+    let _ = sagabox(folder.path(), &["lock", "candidates"]).with(0).saying("pins 1 plugin");
     std::fs::copy(paths::plugin("shipment"), plugins.join("a.wasm")).expect("a copy");
     let said = "is not in sagabox.lock";
     let _ = sagabox(folder.path(), &["check", "candidates"]).with(1).saying(said);

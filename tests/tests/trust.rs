@@ -238,7 +238,7 @@ async fn a_lock_file_is_compared_with_what_is_there() {
     bench.write("plugins/junk.wasm", "junk");
     let _ =
         bench.run(&["lock", "plugins", "--check"]).await.with(1).saying("sagabox.lock not found");
-    let locked = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 1 plugins");
+    let locked = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 1 plugin");
     let _ = locked.saying("not pinned: plugins/junk.wasm is not a WebAssembly component");
     let _ = bench.run(&["lock", "plugins", "--check"]).await.with(0);
     std::fs::copy(paths::plugin("shipment"), bench.plugins().join("b.wasm")).expect("a copy");

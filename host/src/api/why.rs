@@ -19,7 +19,7 @@ use super::caller::Caller;
 use super::extract::Filter;
 use super::problem::Problem;
 use super::{Shared, Site};
-use crate::io::figures::{grouped, length};
+use crate::io::figures::{counted, grouped, length};
 use crate::io::times::{Time, rfc3339_option};
 use crate::store::query::shapes::InstanceStatusName;
 use crate::store::query::waiting::{
@@ -380,10 +380,6 @@ fn in_time(at: Timestamp, now: Timestamp) -> String {
         0 => "now".to_owned(),
         millis => format!("in {}", length(millis.max(1_000) / 1_000 * 1_000)),
     }
-}
-
-fn counted(number: u64, singular: &str, plural: &str) -> String {
-    format!("{} {}", grouped(number), if number == 1 { singular } else { plural })
 }
 
 #[cfg(test)]

@@ -419,7 +419,8 @@ impl Came {
         backtest::text(&self.arrived, &self.findings).iter().for_each(|line| output::data(line));
         if let Some(groups) = &self.differences {
             let total: u64 = groups.iter().map(|group| group.count).sum();
-            output::line(&format!("{} differences from the other version", output::grouped(total)));
+            let differences = output::counted(total, "difference", "differences");
+            output::line(&format!("{differences} from the other version"));
             groups
                 .iter()
                 .flat_map(Group::lines)
@@ -427,10 +428,8 @@ impl Came {
         }
         if let Some(mismatches) = &self.mismatches {
             let count = mismatches.len();
-            output::line(&format!(
-                "{} differences from what is expected",
-                output::grouped(count as u64)
-            ));
+            let differences = output::counted(count as u64, "difference", "differences");
+            output::line(&format!("{differences} from what is expected"));
             let shown = mismatches.iter().take(show).flat_map(Mismatch::lines);
             shown.for_each(|line| output::data(&format!("  {line}")));
             if count > show {

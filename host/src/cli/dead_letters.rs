@@ -298,13 +298,14 @@ impl Which {
             output::json(&json!({"resolved": resolved, "refused": refused}));
         } else {
             let would = if self.dry_run { "would " } else { "" };
-            output::line(&format!("{would}{verb}: {resolved} dead letters"));
+            let resolved = output::counted(resolved, "dead letter", "dead letters");
+            output::line(&format!("{would}{verb}: {resolved}"));
         }
         match refused.first() {
             None => Ok(()),
             Some(first) => anyhow::bail!(
-                "{} dead letters were refused; the first, {}: {}",
-                refused.len(),
+                "{} refused; the first, {}: {}",
+                output::counted(refused.len() as u64, "dead letter was", "dead letters were"),
                 first["id"],
                 printable(first["reason"].as_str().unwrap_or_default())
             ),

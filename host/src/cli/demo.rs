@@ -223,9 +223,9 @@ async fn work(client: &Client) -> anyhow::Result<usize> {
 async fn print(client: &Client, worked: &Worked, expected: &Expected) -> anyhow::Result<bool> {
     let seconds = worked.elapsed.as_secs_f64();
     output::line(&format!(
-        "  {} events in, {} messages out, in {seconds:.1} s",
-        output::grouped(worked.accepted as u64),
-        output::grouped(worked.messages as u64),
+        "  {} in, {} out, in {seconds:.1} s",
+        output::counted(worked.accepted as u64, "event", "events"),
+        output::counted(worked.messages as u64, "message", "messages"),
     ));
     let accounts: Value = client.get("/accounts", &[]).await?;
     let number = |value: &Value| value.as_u64().unwrap_or_default();
@@ -244,9 +244,9 @@ async fn print(client: &Client, worked: &Worked, expected: &Expected) -> anyhow:
             false => format!("; processes: {}", statuses.join(", ")),
         };
         output::line(&format!(
-            "  {name} ({}): {} decisions{processes}",
+            "  {name} ({}): {}{processes}",
             plugin["role"].as_str().unwrap_or_default(),
-            output::grouped(decided),
+            output::counted(decided, "decision", "decisions"),
         ));
         if !counts.is_empty() {
             instances.insert(name.to_owned(), counts);

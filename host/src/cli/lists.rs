@@ -11,6 +11,7 @@ use super::dead_letters::FilterArgs;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
 use crate::decisions::json::{Difference, Json};
+use crate::store::query::condition::Condition;
 
 #[derive(Debug, Args)]
 pub(crate) struct Plugins {
@@ -127,16 +128,31 @@ impl Instances {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let mut query = vec![("plugin", self.plugin)];
         query.extend(self.status.map(|status| ("status", status)));
-        query.extend(self.condition.map(|condition| ("where", condition)));
+        let condition = self.condition;
+        query.extend(condition.clone().map(|condition| ("where", condition)));
         query.extend(self.ages.given().map(|(name, value)| (name, value.to_owned())));
         if self.count {
             return count(query, &self.host).await;
         }
+        let fields = named_fields(self.order.as_deref(), condition.as_deref());
         query.extend(self.order.map(|order| ("order", order)));
-        let columns = &["key", "status", "summary", "version", "started_at", "updated_at"];
-        let list = List { path: "/instances", query, member: "instances", columns };
+        let mut columns = vec!["key", "status"];
+        columns.extend(fields.iter().map(String::as_str));
+        columns.extend(["summary", "version", "started_at", "updated_at"]);
+        let list = List { path: "/instances", query, member: "instances", columns: &columns };
         self.paging.print(&list, &self.host, |_| {}).await
     }
+}
+
+/// The fields by which instances are sorted and selected: each is a column, so that a person sees
+/// why a row is there, and where it stands.
+fn named_fields(order: Option<&str>, condition: Option<&str>) -> Vec<String> {
+    let order = order.map(|order| order.strip_prefix('-').unwrap_or(order));
+    // What is wrong with the condition is reported by the host.
+    let condition = condition.and_then(|condition| Condition::parse(condition).ok());
+    let named = condition.iter().flat_map(Condition::fields).filter(|name| Some(*name) != order);
+    // `key` is a member of each row.
+    order.into_iter().chain(named).filter(|name| *name != "key").map(str::to_owned).collect()
 }
 
 /// A part of a count.

@@ -60,8 +60,8 @@ impl Lock {
         match self.json {
             true => output::json(&json!({ "file": path, "plugins": lock.plugins() })),
             false => {
-                let count = lock.plugins().len();
-                output::line(&format!("{} pins {count} plugins", path.display()));
+                let count = output::counted(lock.plugins().len() as u64, "plugin", "plugins");
+                output::line(&format!("{} pins {count}", path.display()));
                 for Pinned { file, name, version, .. } in lock.plugins() {
                     output::line(&format!("  {name} {version} in {file}"));
                 }
@@ -78,8 +78,8 @@ impl Lock {
         }
         anyhow::ensure!(
             differences.is_empty(),
-            "{} differences from {}; to accept them, run this command without --check",
-            differences.len(),
+            "{} from {}; to accept what is there, run this command without --check",
+            output::counted(differences.len() as u64, "difference", "differences"),
             self.plugins.join(trust::FILE).display()
         );
         Ok(())

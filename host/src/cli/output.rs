@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::log;
-pub(crate) use crate::io::figures::grouped;
+pub(crate) use crate::io::figures::{counted, grouped};
 pub(crate) use crate::io::indent::indented;
 use crate::io::printable::{printable, printable_json, printable_lines};
 
@@ -49,6 +49,19 @@ impl Row {
     /// The list of values with this name; empty if there is none.
     pub(crate) fn items(&self, name: &str) -> Vec<Box<RawValue>> {
         self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
+    }
+
+    /// Makes members of those of its `fields` that a table shows. They are shown as conditions
+    /// write them: `true` and `12345` stay as they are.
+    pub(crate) fn lift_fields(&mut self, shown: &[&str]) {
+        let Some(fields) = self.object("fields") else { return };
+        for (name, value) in fields.0 {
+            if shown.contains(&name.as_str()) && self.get(&name).is_none() {
+                let is_bare = !matches!(value.get().as_bytes().first(), Some(b'"' | b'n'));
+                let text = is_bare.then(|| serde_json::value::to_raw_value(value.get()).ok());
+                self.0.push((name, text.flatten().unwrap_or(value)));
+            }
+        }
     }
 
     /// A member's value for people.
@@ -216,6 +229,16 @@ mod tests {
         let rows = [row(r#"{"name": "a", "n": 1}"#), row(r#"{"name": "bcd"}"#)];
         let lines: Vec<_> = table(&["name", "n"], &rows).lines().map(str::to_owned).collect();
         assert_eq!(lines, ["name  n", "a     1", "bcd   -"]);
+    }
+
+    #[test]
+    fn fields_are_columns_as_conditions_write_them() {
+        let json = r#"{"key": "k", "fields": {"key": "own", "n": 12345, "is": true, "x": null, "t": "a", "u": 1}}"#;
+        let mut row = row(json);
+        let columns = ["key", "n", "is", "x", "t", "missing"];
+        row.lift_fields(&columns);
+        assert_eq!(columns.map(|name| row.cell(name)), ["k", "12345", "true", "-", "a", "-"]);
+        assert!(row.get("u").is_none());
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(crate) struct List<'l> {
     pub query: Vec<(&'static str, String)>,
     /// The member of the answer that has the rows.
     pub member: &'static str,
-    pub columns: &'static [&'static str],
+    /// Members of the rows, or of the object `fields` in them.
+    pub columns: &'l [&'l str],
 }
 
 impl Paging {
@@ -126,7 +127,8 @@ struct Printer<'l> {
 
 impl Printer<'_> {
     fn table(&mut self, answer: &Row, is_last: bool) {
-        let rows = answer.rows(self.list.member);
+        let mut rows = answer.rows(self.list.member);
+        rows.iter_mut().for_each(|row| row.lift_fields(self.list.columns));
         self.rows += rows.len();
         if self.rows == 0 && is_last {
             output::line(&format!("no {}", self.list.member.replace('_', " ")));

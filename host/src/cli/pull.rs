@@ -106,6 +106,8 @@ fn report_restored(restored: &[Restored], json: bool) -> anyhow::Result<()> {
     if json {
         output::json(&json!({ "files": views }));
     }
-    anyhow::ensure!(unknown == 0, "{unknown} files do not match their pins");
+    let shown =
+        output::counted(unknown, "file does not match its pin", "files do not match their pins");
+    anyhow::ensure!(unknown == 0, "{shown}");
     Ok(())
 }

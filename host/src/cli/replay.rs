@@ -140,10 +140,9 @@ fn report(outcomes: &[Outcome], json: bool) {
             output::line(&format!("… and {} more that differ", output::grouped(hidden)));
         }
         for KindCount { kind, decisions, example } in &outcome.kinds {
-            let noun = if *decisions == 1 { "decision" } else { "decisions" };
             output::data(&format!(
-                "{} {noun}: {kind}; for example `{}` at position {}",
-                output::grouped(*decisions),
+                "{}: {kind}; for example `{}` at position {}",
+                output::counted(*decisions, "decision", "decisions"),
                 example.key,
                 example.position
             ));
@@ -158,9 +157,9 @@ fn summary(outcome: &Outcome) -> String {
     let rate = u64::try_from(u128::from(replayed) * 1000 / millis).unwrap_or(u64::MAX);
     let versions: Vec<&str> = outcome.versions.iter().map(String::as_str).collect();
     let mut text = format!(
-        "{}: {} decisions of {} replayed on {}, {} a second: {} alike, {} differ",
+        "{}: {} of {} replayed on {}, {} a second: {} alike, {} differ",
         outcome.plugin,
-        output::grouped(replayed),
+        output::counted(replayed, "decision", "decisions"),
         if versions.is_empty() { "no version".to_owned() } else { versions.join(", ") },
         outcome.candidate,
         output::grouped(rate),

@@ -148,8 +148,12 @@ impl Sim {
         }
         for Ran { simulation, report, never_seen, .. } in ran {
             let SimulationReport { runs, decisions, disturbances, failing, .. } = report;
-            let counts =
-                format!("{runs} seeds, {decisions} decisions, {disturbances} disturbances");
+            let counts = [
+                output::counted(*runs, "seed", "seeds"),
+                output::counted(*decisions, "decision", "decisions"),
+                output::counted(*disturbances, "disturbance", "disturbances"),
+            ]
+            .join(", ");
             match failing {
                 None => output::line(&format!("ok     {}: {counts}", simulation.name)),
                 Some(failing) => {

@@ -155,7 +155,8 @@ pub(crate) fn report(played: &[Played], costs: Option<&[Costs]>, json: bool) -> 
         costs.unwrap_or_default().iter().for_each(print);
         output::line(&format!("{passed} passed, {failed} failed"));
     }
-    anyhow::ensure!(failed == 0, "{failed} scenarios failed");
+    let shown = output::counted(failed as u64, "scenario", "scenarios");
+    anyhow::ensure!(failed == 0, "{shown} failed");
     Ok(())
 }
 

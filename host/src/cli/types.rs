@@ -24,6 +24,7 @@ pub(crate) struct Types {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Lang {
     Rust,
+    #[value(alias = "ts")]
     Typescript,
     Python,
     Go,

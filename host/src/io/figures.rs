@@ -13,6 +13,11 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// A number with its noun: `1 event`, `2,000 events`.
+pub(crate) fn counted(number: u64, singular: &str, plural: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { singular } else { plural })
+}
+
 /// The two largest units of a length of time: `12d 3h`, `4m 5s`, `0s`.
 pub(crate) fn length(millis: u64) -> String {
     const UNITS: [(u64, &str); 5] =
@@ -47,6 +52,12 @@ mod tests {
         ] {
             assert_eq!(length(millis), text);
         }
+    }
+
+    #[test]
+    fn one_thing_is_not_in_the_plural() {
+        let events = |number| counted(number, "event", "events");
+        assert_eq!([0, 1, 2_000].map(events), ["0 events", "1 event", "2,000 events"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sagabox_engine::model::Timestamp;
 use super::chart::{Chart, levels, rates};
 use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
-use super::words::{counted, grouped};
+use super::words::counted;
 use super::{PageRoute, Pages, page};
 use crate::access::Permission::Read;
 use crate::api::Needs::ForAll;
@@ -208,5 +208,6 @@ fn withdrawn(candidate: &CandidateView) -> Option<String> {
 }
 
 fn lag(plugin: &PluginAccount) -> String {
-    format!("{} has {} events of the log to settle", plugin.plugin, grouped(plugin.pending))
+    let pending = counted(plugin.pending, "event", "events");
+    format!("{} has {pending} of the log to settle", plugin.plugin)
 }

@@ -73,8 +73,7 @@ pub(super) fn age(at: impl Value<Timestamp>, now: impl Value<Timestamp>) -> Stri
 
 /// `1 event`, `2 events`.
 pub(super) fn counted(number: impl Value<u64>, singular: &str, plural: &str) -> String {
-    let number = number.value();
-    format!("{} {}", figures::grouped(number), if number == 1 { singular } else { plural })
+    figures::counted(number.value(), singular, plural)
 }
 
 /// The query of an address, without the parameters that are empty.

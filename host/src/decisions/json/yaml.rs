@@ -4,12 +4,16 @@
 //! each value its place in the text. So the text of the file is kept while it is read, and
 //! the digits are taken from it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, NonFiniteFloatPolicy, Spanned};
+use serde_saphyr::{
+    Error as ReadError, Location, MessageFormatter, NonFiniteFloatPolicy, Spanned,
+    UserMessageFormatter,
+};
 
 use super::{Json, Number, Object};
 
@@ -22,7 +26,7 @@ thread_local! {
 ///
 /// # Errors
 /// Names line and column.
-pub(crate) fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+pub(crate) fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     struct Reading;
     impl Drop for Reading {
         fn drop(&mut self) {
@@ -35,7 +39,48 @@ pub(crate) fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, serde_saph
     let options = serde_saphyr::options! {
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
     };
-    serde_saphyr::from_str_with_options(text, options)
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let rendered = error.render_with_formatter(&Expected);
+        YamlError(rendered.strip_prefix("error: ").unwrap_or(&rendered).to_owned())
+    })
+}
+
+/// What is wrong with a YAML file, with line and column.
+#[derive(Debug)]
+pub(crate) struct YamlError(String);
+
+impl fmt::Display for YamlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for YamlError {}
+
+/// Says what an author must write there. The reader's own words are for programmers in Rust.
+struct Expected;
+
+impl MessageFormatter for Expected {
+    fn format_message<'a>(&self, error: &'a ReadError) -> Cow<'a, str> {
+        let expected = match error {
+            ReadError::NullIntoString { .. } => "a text, found null",
+            ReadError::Unexpected { expected: "mapping start", .. } => {
+                "an object, such as `{name: value}`"
+            }
+            ReadError::Unexpected { expected: "sequence start", .. } => {
+                "a list, whose items begin with `- `"
+            }
+            ReadError::InvalidScalar { ty, .. } if ty.starts_with('u') => {
+                "an integer that is not negative"
+            }
+            ReadError::InvalidScalar { ty, .. } if ty.starts_with('i') => "an integer",
+            ReadError::InvalidScalar { ty, .. } if ty.starts_with('f') => "a number",
+            ReadError::InvalidScalar { ty: "bool", .. }
+            | ReadError::InvalidBooleanStrict { .. } => "true or false",
+            _ => return UserMessageFormatter.format_message(error),
+        };
+        Cow::Owned(format!("expected {expected}"))
+    }
 }
 
 pub(super) fn is_being_read() -> bool {
@@ -159,6 +204,40 @@ mod tests {
     #[test]
     fn what_only_yaml_writes_so_is_the_nearest_number() {
         check("[.5, +1.5, 1_000, 0x10]", "[0.5,1.5,1000,16]");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_words_of_yaml() {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default)]
+        struct Written {
+            text: String,
+            list: Vec<u32>,
+            object: std::collections::BTreeMap<String, i64>,
+            is: bool,
+            share: f64,
+        }
+        #[track_caller]
+        fn check(yaml: &str, expected: &str) {
+            let said = from_yaml::<Written>(yaml).map(|read| {
+                let Written { text, list, object, is, share } = read;
+                format!("{text}{list:?}{object:?}{is}{share}")
+            });
+            let said = said.unwrap_err().to_string();
+            assert!(said.starts_with(expected), "{said}");
+        }
+        check("text: null", "line 1 column 7: expected a text, found null");
+        check("text:", "line 1 column 6: expected a text, found null");
+        check("list: 7", "line 1 column 7: expected a list, whose items begin with `- `");
+        check("list: [-1]", "line 1 column 8: expected an integer that is not negative");
+        check("object: [1]", "line 1 column 9: expected an object, such as `{name: value}`");
+        check("object: {a: x}", "line 1 column 13: expected an integer");
+        check("is: maybe", "line 1 column 5: expected true or false");
+        check("share: x", "line 1 column 8: expected a number");
+        check(
+            "text: a\ntext: b",
+            "line 2 column 1: duplicate mapping key `text` is not allowed here",
+        );
     }
 
     #[test]

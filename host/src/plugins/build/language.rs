@@ -9,7 +9,7 @@ use super::BuildError;
 pub enum Language {
     Rust,
     /// TypeScript, or plain JavaScript
-    #[value(name = "typescript")]
+    #[value(name = "typescript", alias = "ts")]
     TypeScript,
     Python,
     Go,

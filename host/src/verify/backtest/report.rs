@@ -7,7 +7,7 @@ use sagabox_engine::model::{Counters, PluginName, Timestamp};
 use super::findings::{End, Findings, PluginFound};
 use super::rows::KIND;
 use crate::decisions::json::{Json, Object};
-use crate::io::figures::{grouped, length};
+use crate::io::figures::{counted, grouped, length};
 
 /// Dead letters that the text names one by one.
 const DEAD_LETTERS_SHOWN_MAX: usize = 10;
@@ -173,8 +173,8 @@ fn plugin_json(totals: &Totals) -> Json {
 #[must_use]
 pub fn text(arrived: &Arrived, findings: &Findings) -> Vec<String> {
     let mut lines = vec![format!(
-        "{} events from {} to {}",
-        grouped(arrived.events),
+        "{} from {} to {}",
+        counted(arrived.events, "event", "events"),
         arrived.from.to_rfc3339(),
         arrived.until.to_rfc3339()
     )];
@@ -206,7 +206,8 @@ pub fn text(arrived: &Arrived, findings: &Findings) -> Vec<String> {
 fn plugin_lines(totals: &Totals, lines: &mut Vec<String>) {
     let PluginFound { manifest, counters, held, parked } = totals.plugin;
     let (name, version) = (&manifest.name, &manifest.version);
-    lines.push(format!("{name} {version}: {} decisions", grouped(totals.decisions)));
+    let decisions = counted(totals.decisions, "decision", "decisions");
+    lines.push(format!("{name} {version}: {decisions}"));
     let list = |counts: &mut dyn Iterator<Item = (String, u64)>| {
         let some = counts.filter(|(_, count)| *count > 0);
         let shown = some.map(|(name, count)| format!("{} {name}", grouped(count)));
@@ -215,7 +216,8 @@ fn plugin_lines(totals: &Totals, lines: &mut Vec<String>) {
     let instances = totals.ends.values().sum::<u64>();
     if instances > 0 {
         let mut ends = totals.ends.iter().map(|(end, n)| (end.as_str().replace('_', " "), *n));
-        lines.push(format!("  {} instances: {}", grouped(instances), list(&mut ends)));
+        let instances = counted(instances, "instance", "instances");
+        lines.push(format!("  {instances}: {}", list(&mut ends)));
     }
     for (end, sorted) in &totals.durations {
         let of = |(name, part): &(&str, u64)| format!("{name} {}", length(quantile(sorted, *part)));
@@ -239,7 +241,7 @@ fn plugin_lines(totals: &Totals, lines: &mut Vec<String>) {
         (*parked, "waiting at the end, behind another of their key"),
     ] {
         if count > 0 {
-            lines.push(format!("  {} events {what}", grouped(count)));
+            lines.push(format!("  {} {what}", counted(count, "event", "events")));
         }
     }
 }
@@ -249,7 +251,8 @@ fn dead_letter_lines(findings: &Findings, lines: &mut Vec<String>) {
     if unresolved.is_empty() {
         return;
     }
-    lines.push(format!("{} dead letters:", grouped(unresolved.len() as u64)));
+    let count = unresolved.len() as u64;
+    lines.push(format!("{}:", counted(count, "dead letter", "dead letters")));
     for dead_letter in unresolved.iter().take(DEAD_LETTERS_SHOWN_MAX) {
         let key = dead_letter.key.as_ref().map_or_else(|| "-".to_owned(), |key| format!("`{key}`"));
         lines.push(format!(

@@ -8,6 +8,7 @@ use sagabox_engine::model::{Source, Subscription};
 
 use serde_json::{Value, json as value};
 
+use crate::io::figures::counted;
 use crate::plugins::wasm::shown_import;
 
 use super::{Comparison, Facts, Finding, Severity, count};
@@ -36,18 +37,14 @@ pub fn text(plugins: &[Facts], findings: &[Finding], notes: bool) -> String {
     for Finding { severity, subject, text: what, .. } in sorted {
         let _ = writeln!(text, "{}: {subject}: {what}", severity.as_str());
     }
-    let number = |severity, name: &str| match count(findings, severity) {
-        1 => format!("1 {name}"),
-        n => format!("{n} {name}s"),
-    };
+    let number = |severity| count(findings, severity) as u64;
     let _ = write!(
         text,
-        "{} plugin{}: {}, {}, {}",
-        plugins.len(),
-        if plugins.len() == 1 { "" } else { "s" },
-        number(Severity::Error, "error"),
-        number(Severity::Warning, "warning"),
-        number(Severity::Note, "note"),
+        "{}: {}, {}, {}",
+        counted(plugins.len() as u64, "plugin", "plugins"),
+        counted(number(Severity::Error), "error", "errors"),
+        counted(number(Severity::Warning), "warning", "warnings"),
+        counted(number(Severity::Note), "note", "notes"),
     );
     text
 }
