@@ -19,6 +19,7 @@ mod dead_letters;
 mod dev;
 mod disk_full;
 mod dist;
+mod documented;
 mod drain;
 mod examples;
 mod fields;
