@@ -222,7 +222,8 @@ fn the_sdk_documents_what_plugins_examples_and_templates_use() {
     assert!(undocumented.is_empty(), "not in the documentation of the SDK: {undocumented:#?}");
     // The test sees what is there.
     let option = |attribute: &str, option: &str| (attribute.to_owned(), option.to_owned());
-    for known in [option("on", "absent"), option("on", "hold"), option("process_manager", "state")] {
+    for known in [option("on", "absent"), option("on", "hold"), option("process_manager", "state")]
+    {
         assert!(options.contains(&known), "{known:?} is not in {options:?}");
     }
     for known in ["send", "set_timer", "claim", "complete", "lookup"] {

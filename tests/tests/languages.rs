@@ -42,6 +42,10 @@ impl Author {
         Self { language, folder: TempDir::new().expect("a temporary folder") }
     }
 
+    fn sdk(&self) -> &'static str {
+        if self.language == "cpp" { "c" } else { self.language }
+    }
+
     fn run(&self, arguments: &[&str]) -> Ended {
         sagabox(self.folder.path(), arguments)
     }
@@ -50,7 +54,7 @@ impl Author {
     #[track_caller]
     fn new_project(&self, role: &str) -> String {
         let name = format!("my-{}-{role}", self.language);
-        let sdk = paths::repository().join("guest-sdk").join(self.language);
+        let sdk = paths::repository().join("guest-sdk").join(self.sdk());
         let new = ["new", &name, "--lang", self.language, "--role", role, "--sdk", text(&sdk)];
         let _ = self.run(&new).with(0).saying("Next steps:");
         let _ = self.test(&name).with(0).saying(" passed, 0 failed");
@@ -152,6 +156,28 @@ tests_of! {
     python: a_new_python_project_serves the_other_roles_in_python_are_whole,
     go: a_new_go_project_serves the_other_roles_in_go_are_whole,
     c: a_new_c_project_serves the_other_roles_in_c_are_whole,
+    cpp: a_new_cpp_project_serves the_other_roles_in_cpp_are_whole,
+}
+
+/// The same templates, compiled for this machine by two compilers.
+#[test]
+fn the_native_tests_of_new_c_and_cpp_projects_pass() {
+    for language in ["c", "cpp"] {
+        let author = Author::of(language);
+        for role in OTHER_ROLES {
+            let name = format!("my-{role}");
+            let sdk = paths::repository().join("guest-sdk/c");
+            let new = ["new", &name, "--lang", language, "--role", role, "--sdk", text(&sdk)];
+            let _ = author.run(&new).with(0);
+            let mut test = std::process::Command::new("sh");
+            test.arg(sdk.join("test.sh")).arg(&name).current_dir(author.folder.path());
+            let ran = test.output().expect("a shell");
+            let said = String::from_utf8_lossy(&ran.stdout);
+            let files = format!("tests/handlers.{language}\n");
+            assert!(ran.status.success() && said.contains(&files), "{language} {role}: {ran:?}");
+            assert!(said.contains(" passed, 0 failed"), "{language} {role}: {said}");
+        }
+    }
 }
 
 // ---- the examples -----------------------------------------------------------------

@@ -20,8 +20,8 @@ pub(crate) struct New {
     /// Name of the plugin and of its directory: a-z, 0-9 and -
     name: String,
     /// Language of the plugin
-    #[arg(long, value_enum, default_value_t = Language::Rust)]
-    lang: Language,
+    #[arg(long, value_enum, default_value_t = ProjectLanguage::Rust)]
+    lang: ProjectLanguage,
     /// Role of the plugin
     #[arg(long, value_enum, default_value_t = ProjectRole::Saga)]
     role: ProjectRole,
@@ -34,6 +34,32 @@ pub(crate) struct New {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProjectLanguage {
+    Rust,
+    /// TypeScript, or plain JavaScript
+    #[value(name = "typescript", alias = "ts")]
+    TypeScript,
+    Python,
+    Go,
+    C,
+    #[value(alias = "c++")]
+    Cpp,
+}
+
+impl ProjectLanguage {
+    /// The language whose SDK it uses, and whose projects it is built like.
+    fn of_sdk(self) -> Language {
+        match self {
+            Self::Rust => Language::Rust,
+            Self::TypeScript => Language::TypeScript,
+            Self::Python => Language::Python,
+            Self::Go => Language::Go,
+            Self::C | Self::Cpp => Language::C,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,14 +84,15 @@ impl New {
             let text = format!("{} already exists; nothing was changed", folder.display());
             return Err(InputError(text).into());
         }
-        let marker = build::sdk_marker(self.lang);
+        let language = self.lang.of_sdk();
+        let marker = build::sdk_marker(language);
         let sdk = match &self.sdk {
             Some(sdk) if sdk.join(marker).is_file() => Some(std::path::absolute(sdk)?),
             Some(sdk) => {
                 let text = format!("--sdk: {marker} not found in {}", sdk.display());
                 return Err(InputError(text).into());
             }
-            None => build::find_sdk(self.lang, &self.path),
+            None => build::find_sdk(language, &self.path),
         };
         let files = files(&self.name, (self.lang, self.role), &folder, sdk.as_deref())
             .map_err(InputError)?;
@@ -100,11 +127,13 @@ fn check_name(name: &str) -> Result<(), String> {
 /// The files of the project: path and content.
 fn files(
     name: &str,
-    (language, role): (Language, ProjectRole),
+    (language, role): (ProjectLanguage, ProjectRole),
     folder: &Path,
     sdk: Option<&Path>,
 ) -> Result<Vec<(String, String)>, String> {
-    let dependency = dependency(language, sdk)?;
+    let dependency = dependency(language.of_sdk(), sdk)?;
+    // The templates in C are C++ as well; only the names of the files differ.
+    let extension = if language == ProjectLanguage::Cpp { "cpp" } else { "c" };
     let fill = |template: &str| {
         template
             .replace("{name}", name)
@@ -113,6 +142,7 @@ fn files(
             .replace("{Type}", &type_name(name))
             .replace("{folder}", &folder.display().to_string())
             .replace("{sdk}", &dependency)
+            .replace("{c}", extension)
     };
     let files = templates::files(language, role).into_iter();
     Ok(files.map(|(path, text)| (fill(path), fill(text))).collect())
@@ -187,18 +217,24 @@ mod tests {
     #[test]
     fn every_place_in_a_template_is_filled() {
         let sdk = Path::new("/with \"quotes\"/sdk");
-        for language in Language::value_variants() {
+        for language in ProjectLanguage::value_variants() {
             for role in ProjectRole::value_variants() {
                 for sdk in [None, Some(sdk)] {
                     let made = files("my-plugin", (*language, *role), Path::new("my-plugin"), sdk);
                     let Ok(made) = made else {
-                        assert_eq!((*language, sdk), (Language::C, None));
+                        assert_eq!((language.of_sdk(), sdk), (Language::C, None));
                         continue;
                     };
                     for (path, content) in &made {
-                        for place in
-                            ["{name}", "{crate}", "{description}", "{Type}", "{folder}", "{sdk}"]
-                        {
+                        for place in [
+                            "{name}",
+                            "{crate}",
+                            "{description}",
+                            "{Type}",
+                            "{folder}",
+                            "{sdk}",
+                            "{c}",
+                        ] {
                             assert!(
                                 !content.contains(place) && !path.contains(place),
                                 "{path}: {place}"
@@ -207,10 +243,11 @@ mod tests {
                     }
                     let folder = tempfile::tempdir().unwrap();
                     write(folder.path(), &made).unwrap();
-                    assert_eq!(Language::of(folder.path()), Some(*language));
-                    let named = build::named_sdk(*language, folder.path());
+                    let language = language.of_sdk();
+                    assert_eq!(Language::of(folder.path()), Some(language));
+                    let named = build::named_sdk(language, folder.path());
                     // Cargo reads its own project file.
-                    if *language != Language::Rust {
+                    if language != Language::Rust {
                         assert_eq!(named.as_deref(), sdk, "{language}");
                     }
                 }
@@ -221,7 +258,7 @@ mod tests {
     #[test]
     fn a_rust_project_names_its_sdk_as_cargo_reads_it() {
         for sdk in [None, Some(Path::new("/with \"quotes\"/sdk"))] {
-            let role = (Language::Rust, ProjectRole::Saga);
+            let role = (ProjectLanguage::Rust, ProjectRole::Saga);
             let made = files("my-plugin", role, Path::new("my-plugin"), sdk).unwrap();
             let (_, content) = made.iter().find(|(path, _)| path == "Cargo.toml").unwrap();
             let table: toml::Table = content.parse().unwrap();

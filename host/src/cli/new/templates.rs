@@ -1,8 +1,7 @@
 //! The files of new projects, by language and role. Scenarios and simulations are the same in all
 //! languages, because the plugins are.
 
-use super::ProjectRole;
-use crate::plugins::build::Language;
+use super::{ProjectLanguage, ProjectRole};
 
 /// A file of all projects of a language.
 macro_rules! common {
@@ -38,30 +37,33 @@ macro_rules! of_role {
 }
 
 /// Path and text of each file; both contain places that `new` fills.
-pub(super) fn files(language: Language, role: ProjectRole) -> Vec<(&'static str, &'static str)> {
+pub(super) fn files(
+    language: ProjectLanguage,
+    role: ProjectRole,
+) -> Vec<(&'static str, &'static str)> {
     let mut files = match language {
-        Language::Rust => vec![
+        ProjectLanguage::Rust => vec![
             ("Cargo.toml", common!("rust", "Cargo.toml")),
             ("README.md", common!("rust", "README.md")),
             (".gitignore", "target\n"),
             ("src/lib.rs", of_role!(role, "rust/", "lib.rs")),
             ("tests/handlers.rs", of_role!(role, "rust/", "handlers.rs")),
         ],
-        Language::Python => vec![
+        ProjectLanguage::Python => vec![
             ("pyproject.toml", common!("python", "pyproject.toml")),
             ("README.md", common!("python", "README.md")),
             (".gitignore", common!("python", "gitignore")),
             ("{crate}.py", of_role!(role, "python/", "plugin.py")),
             ("tests/test_{crate}.py", of_role!(role, "python/", "test_plugin.py")),
         ],
-        Language::Go => vec![
+        ProjectLanguage::Go => vec![
             ("go.mod", common!("go", "go.mod")),
             ("README.md", common!("go", "README.md")),
             (".gitignore", "target\n"),
             ("main.go", of_role!(role, "go/", "main.go")),
             ("main_test.go", of_role!(role, "go/", "main_test.go")),
         ],
-        Language::TypeScript => vec![
+        ProjectLanguage::TypeScript => vec![
             ("package.json", common!("typescript", "package.json")),
             ("tsconfig.json", common!("typescript", "tsconfig.json")),
             ("README.md", common!("typescript", "README.md")),
@@ -69,12 +71,12 @@ pub(super) fn files(language: Language, role: ProjectRole) -> Vec<(&'static str,
             ("src/index.ts", of_role!(role, "typescript/", "index.ts")),
             ("test/handlers.test.ts", of_role!(role, "typescript/", "handlers.test.ts")),
         ],
-        Language::C => vec![
+        ProjectLanguage::C | ProjectLanguage::Cpp => vec![
             ("Makefile", common!("c", "Makefile")),
             ("README.md", common!("c", "README.md")),
             (".gitignore", "target\n*.wasm\n"),
-            ("src/{crate}.c", of_role!(role, "c/", "plugin.c")),
-            ("tests/handlers.c", of_role!(role, "c/", "handlers.c")),
+            ("src/{crate}.{c}", of_role!(role, "c/", "plugin.c")),
+            ("tests/handlers.{c}", of_role!(role, "c/", "handlers.c")),
         ],
     };
     files.push(("scenarios/orders.yaml", of_role!(role, "", "scenarios.yaml")));

@@ -5,15 +5,14 @@ use std::path::Path;
 
 use super::BuildError;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     Rust,
-    /// TypeScript, or plain JavaScript
-    #[value(name = "typescript", alias = "ts")]
+    /// TypeScript, or plain JavaScript.
     TypeScript,
     Python,
     Go,
-    /// C or C++
+    /// C or C++.
     C,
 }
 
