@@ -104,6 +104,11 @@ common="-O2 -g0 -fno-strict-aliasing -ffunction-sections -fdata-sections -Wall -
 c_flags="-std=gnu11 $common ${CFLAGS:-}"
 cxx_flags="-std=gnu++20 -fno-exceptions -fno-rtti $common -Wno-c99-designator ${CXXFLAGS:-}"
 
+# What C leaves undefined is a trap in the plugin's own code, as it is a failure in the other languages:
+# otherwise an amount that overflows, or a read at NULL, is a wrong result that the host commits.
+checks=signed-integer-overflow,integer-divide-by-zero,float-cast-overflow,shift,null,bounds,unreachable,return
+own_flags="-fsanitize=$checks -fsanitize-trap=$checks"
+
 # What the objects in the work folder were made with, so that others are made anew.
 key=$(echo "$compile $compile_cxx $c_flags $cxx_flags" | cksum | cut -d' ' -f1)
 objects_of_sdk=''
@@ -126,9 +131,9 @@ for file in $sources; do
   number=$((number + 1))
   object=$work/own/$number.o
   case $file in
-    *.c) $compile $c_flags -c "$file" -o "$object" ;;
+    *.c) $compile $own_flags $c_flags -c "$file" -o "$object" ;;
     *)
-      $compile_cxx $cxx_flags -c "$file" -o "$object"
+      $compile_cxx $own_flags $cxx_flags -c "$file" -o "$object"
       libraries_cxx='-lc++ -lc++abi'
       ;;
   esac

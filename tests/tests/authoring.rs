@@ -392,5 +392,7 @@ fn a_new_enricher_is_whole() {
 fn a_project_without_a_good_name_is_not_made() {
     let folder = folder();
     let _ = sagabox(folder.path(), &["new", "My_Plugin"]).with(2).saying("the name `My_Plugin`");
+    let taken = ["new", "email", "--lang", "python"];
+    let _ = sagabox(folder.path(), &taken).with(2).saying("use another one, such as `my-email`");
     assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
 }

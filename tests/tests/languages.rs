@@ -159,6 +159,40 @@ tests_of! {
     cpp: a_new_cpp_project_serves the_other_roles_in_cpp_are_whole,
 }
 
+/// A result that C leaves undefined would be committed as if it were right.
+#[test]
+fn what_c_leaves_undefined_is_a_failure() {
+    for language in ["c", "cpp"] {
+        let author = Author::of(language);
+        // Names that C, Go's standard library, or the handlers have.
+        let name = "paid";
+        let sdk = paths::repository().join("guest-sdk/c");
+        let role = "process-manager";
+        let new = ["new", name, "--lang", language, "--role", role, "--sdk", text(&sdk)];
+        let _ = author.run(&new).with(0);
+        author.change(
+            name,
+            "  order->order_id = event->order_id;",
+            "  int64_t end = event->order_id.len == 8 ? INT64_MAX : 7;
+  const sb_text *id = event->order_id.len == 4 ? NULL : &event->order_id;
+  order->order_id = end + (int64_t)event->order_id.len > 0 && id->len > 0 ? *id : event->order_id;",
+        );
+        let scenario = |id: &str, then: &str| {
+            let when = format!("{{type: OrderPlaced, data: {{orderId: {id}}}}}");
+            format!("- scenario: {id}\n  when: {when}\n  then: {then}\n")
+        };
+        let trapped = "{fails: wasm `unreachable` instruction executed}";
+        let scenarios = [
+            scenario("fine", trapped),
+            scenario("overflow", trapped),
+            scenario("good-1", "{timers: {deadline: 1h}}"),
+        ];
+        let file = author.folder.path().join(name).join("scenarios/orders.yaml");
+        fs::write(file, scenarios.concat()).expect("a file");
+        let _ = author.test(name).with(0).saying("3 passed, 0 failed");
+    }
+}
+
 /// The same templates, compiled for this machine by two compilers.
 #[test]
 fn the_native_tests_of_new_c_and_cpp_projects_pass() {

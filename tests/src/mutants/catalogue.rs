@@ -224,6 +224,23 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "an instance that is removed stays finished in memory",
+        edits: &[Edit {
+            file: "stages/dispatch/instance_cache.rs",
+            find: "        *cached = CachedInstance {
+            bytes: known_bytes(key),
+            used: self.time,
+            commit,
+            ..CachedInstance::default()
+        };
+        self.bytes += cached.bytes;
+        self.removed",
+            replace: "        (cached.used, cached.commit) = (self.time, commit);
+        self.bytes += cached.bytes;
+        self.removed",
+        }],
+    },
+    Mutation {
         name: "a held event is forgotten at restart",
         edits: &[Edit {
             file: "stages/dispatch/holds.rs",
@@ -296,6 +313,39 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "pure/dead_letters.rs",
             find: "        dead_letter.status = DeadLetterStatus::Open;",
             replace: "        dead_letter.status = DeadLetterStatus::Redriving;",
+        }],
+    },
+    Mutation {
+        name: "what is discarded with a dead letter stays in the store",
+        edits: &[Edit {
+            file: "pure/dead_letters.rs",
+            find: "        rows.count_discarded(places.len() as u64);
+        rows.dropped(key, places);",
+            replace: "        rows.count_discarded(places.len() as u64);",
+        }],
+    },
+    Mutation {
+        name: "an edited event is decided by the instance of the key that it had",
+        edits: &[Edit {
+            file: "stages/dispatch/edits.rs",
+            find: "if of_host || stays || keys.before == keys.after {",
+            replace: "if of_host || stays || !keys.before.is_empty() {",
+        }],
+    },
+    Mutation {
+        name: "events that are addressed to one plugin are in the stream of their subject",
+        edits: &[Edit {
+            file: "model/event.rs",
+            find: "        self.subject.as_deref().filter(|_| !addressed)",
+            replace: "        self.subject.as_deref().filter(|_| !addressed || !self.id.is_empty())",
+        }],
+    },
+    Mutation {
+        name: "a stream of which retention removed the beginning is taken for a whole one",
+        edits: &[Edit {
+            file: "seams/store/memory.rs",
+            find: "        let is_shortened = tables.removed.log.values().any(|entry| is_of(&entry));",
+            replace: "        let is_shortened = false;",
         }],
     },
     Mutation {
@@ -420,6 +470,14 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "pure/breaker.rs",
             find: "Trouble::Message(message) if row.messages.contains(&message) => {}",
             replace: "Trouble::Message(u64::MAX) => {}",
+        }],
+    },
+    Mutation {
+        name: "a message that always fails costs no attempt",
+        edits: &[Edit {
+            file: "stages/sinks/relay.rs",
+            find: "DeliveryError::Transient { retry_after, .. } => (*retry_after, was_down),",
+            replace: "DeliveryError::Transient { retry_after, .. } => (*retry_after, true | was_down),",
         }],
     },
     Mutation {

@@ -1,5 +1,6 @@
 //! `sagabox new`: creates a plugin project that builds, checks and tests without changes.
 
+mod names;
 mod templates;
 
 use std::path::{Path, PathBuf};
@@ -78,7 +79,7 @@ impl New {
     // Like every command.
     #[allow(clippy::unused_async)]
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        check_name(&self.name).map_err(InputError)?;
+        check_name(&self.name, self.lang).map_err(InputError)?;
         let folder = self.path.join(&self.name);
         if folder.exists() {
             let text = format!("{} already exists; nothing was changed", folder.display());
@@ -112,16 +113,22 @@ impl New {
     }
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str, language: ProjectLanguage) -> Result<(), String> {
     // Cargo accepts no package name, and Rust no type name, that begins with a digit.
     let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-    match begins_well && PluginName::is_valid(name) {
-        true => Ok(()),
-        false => Err(format!(
+    if !begins_well || !PluginName::is_valid(name) {
+        return Err(format!(
             "the name `{name}` is invalid; use a letter a-z, then up to {} characters a-z, 0-9 and -",
             PluginName::CHARACTERS_MAX - 1
-        )),
+        ));
     }
+    if names::is_taken(name, language) {
+        return Err(format!(
+            "the name `{name}` is a keyword or a module of the language; use another one, such as \
+             `my-{name}`"
+        ));
+    }
+    Ok(())
 }
 
 /// The files of the project: path and content.
@@ -205,11 +212,13 @@ mod tests {
     #[test]
     fn a_name_must_be_one_that_hosts_cargo_and_rust_take() {
         for good in ["a", "order-saga", "v2"] {
-            assert_eq!(check_name(good), Ok(()));
+            assert_eq!(check_name(good, ProjectLanguage::Rust), Ok(()));
         }
         for bad in ["", "2nd", "-a", "Order", "a_b", "a/b", &"a".repeat(65)] {
-            assert!(check_name(bad).is_err(), "{bad}");
+            assert!(check_name(bad, ProjectLanguage::Rust).is_err(), "{bad}");
         }
+        assert!(check_name("email", ProjectLanguage::Python).unwrap_err().contains("`my-email`"));
+        assert_eq!(check_name("email", ProjectLanguage::Go), Ok(()));
         assert_eq!(type_name("order-saga-2"), "OrderSaga2");
         assert_eq!(type_name("a--b-"), "AB");
     }

@@ -75,7 +75,7 @@ impl MessageFormatter for Expected {
             }
             ReadError::InvalidScalar { ty, .. } if ty.starts_with('i') => "an integer",
             ReadError::InvalidScalar { ty, .. } if ty.starts_with('f') => "a number",
-            ReadError::InvalidScalar { ty: "bool", .. }
+            ReadError::InvalidScalar { ty: "bool" | "boolean", .. }
             | ReadError::InvalidBooleanStrict { .. } => "true or false",
             _ => return UserMessageFormatter.format_message(error),
         };
@@ -227,7 +227,7 @@ mod tests {
             assert!(said.starts_with(expected), "{said}");
         }
         check("text: null", "line 1 column 7: expected a text, found null");
-        check("text:", "line 1 column 6: expected a text, found null");
+        check("text:", "line 1 column 5: expected a text, found null");
         check("list: 7", "line 1 column 7: expected a list, whose items begin with `- `");
         check("list: [-1]", "line 1 column 8: expected an integer that is not negative");
         check("object: [1]", "line 1 column 9: expected an object, such as `{name: value}`");
