@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::access::Secret;
 use crate::api::{Problem, Summary};
 use crate::io::cloudevents;
+use crate::io::figures;
 use crate::io::printable::printable;
 use crate::io::secrets::{is_loopback, shown_url};
 use crate::io::sinks::{causes, is_transient, retry_after};
@@ -42,8 +43,9 @@ pub(crate) enum ClientError {
     #[error("{}{}{}", printable(&problem.detail), place(problem), hint(problem))]
     Refused { problem: Problem, retry_after: Option<Duration> },
     #[error(
-        "{} answered {status}, but not like a Sagabox host: {}",
+        "{} answered {}, but not like a Sagabox host: {}",
         printable(url),
+        figures::status(*status),
         printable(body)
     )]
     Strange { url: String, status: StatusCode, body: String },

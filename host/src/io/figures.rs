@@ -1,4 +1,6 @@
-//! Numbers and lengths of time for people.
+//! Numbers, lengths of time and statuses for people.
+
+use axum::http::StatusCode;
 
 /// The number with groups of three digits: `12,345,678`.
 pub(crate) fn grouped(number: u64) -> String {
@@ -16,6 +18,14 @@ pub(crate) fn grouped(number: u64) -> String {
 /// A number with its noun: `1 event`, `2,000 events`.
 pub(crate) fn counted(number: u64, singular: &str, plural: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { singular } else { plural })
+}
+
+/// A status with its name, if it has one: `404 Not Found`, `599`.
+pub(crate) fn status(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(name) => format!("{} {name}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
 }
 
 /// The two largest units of a length of time: `12d 3h`, `4m 5s`, `0s`.
@@ -58,6 +68,12 @@ mod tests {
     fn one_thing_is_not_in_the_plural() {
         let events = |number| counted(number, "event", "events");
         assert_eq!([0, 1, 2_000].map(events), ["0 events", "1 event", "2,000 events"]);
+    }
+
+    #[test]
+    fn a_status_without_a_name_is_its_number() {
+        let shown = [404, 599, 999].map(|code| status(StatusCode::from_u16(code).unwrap()));
+        assert_eq!(shown, ["404 Not Found", "599", "999"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use sagabox_engine::model::{AnswerValue, JSON, PluginName};
 use sagabox_engine::seams::lookup::{Lookup, Unanswered};
 use serde_json::value::RawValue;
 
+use crate::io::figures;
 use crate::io::files;
 use crate::io::secrets::{Secret, is_loopback, shown_url};
 use crate::io::sinks::{self, Meaning, OwnHeaders, StatusRules};
@@ -128,7 +129,7 @@ impl HttpLookup {
                 // ones.
                 self.headers.read_files_again();
             }
-            let reason = format!("GET {shown} answered {status}");
+            let reason = format!("GET {shown} answered {}", figures::status(status));
             let retry_after = sinks::retry_after(response.headers(), jiff::Timestamp::now());
             Err(match StatusRules::default().meaning(status) {
                 Meaning::Sink => Unanswered::Unavailable { reason, retry_after },

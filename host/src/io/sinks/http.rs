@@ -18,6 +18,7 @@ use sagabox_engine::seams::transport::{DeliveryError, Transport};
 use super::client::{OwnHeaders, causes, client};
 use super::status::{Meaning, StatusRules};
 use crate::io::cloudevents::{binary_headers, header_value};
+use crate::io::figures;
 use crate::io::secrets::SecretUrl;
 
 /// The bytes of a refusal's body that go into the reason.
@@ -86,7 +87,8 @@ impl HttpTransport {
         let body = self.options.headers.redact(&body.unwrap_or_default());
         let body = body[..body.floor_char_boundary(REASON_BYTES_MAX)].trim();
         let separator = if body.is_empty() { "" } else { ": " };
-        let reason = format!("POST {} answered {status}{separator}{body}", self.url);
+        let shown = figures::status(status);
+        let reason = format!("POST {} answered {shown}{separator}{body}", self.url);
         match meaning {
             Meaning::Sink => DeliveryError::Unavailable { reason, retry_after },
             Meaning::Retry => DeliveryError::Transient { reason, retry_after },

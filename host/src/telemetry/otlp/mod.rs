@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::Gathered;
 use super::settings::TelemetrySettings;
+use crate::io::figures;
 use crate::io::secrets::{Redactor, SecretUrl};
 use crate::io::sinks::{OwnHeaders, causes, client};
 
@@ -211,7 +212,8 @@ impl Exporter {
         if !status.is_success() {
             // OTLP names the statuses that may be retried.
             let is_transient = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-            return Err(Refused { reason: format!("it answered {status}"), is_transient });
+            let reason = format!("it answered {}", figures::status(status));
+            return Err(Refused { reason, is_transient });
         }
         answer.bytes().await.map_err(|error| failed(&error))
     }
