@@ -2,6 +2,7 @@
 //!
 //! The only place where the adapters meet.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::connect::{ConnectedStore, connect, token_file};
 use crate::store::query::PluginRecords;
+use crate::store::query::access::AccessRecords;
 use crate::telemetry::Telemetry;
 use crate::telemetry::otlp::{Exporter, Gather};
 
@@ -68,101 +70,63 @@ impl Host {
     /// # Errors
     /// Says what cannot be opened, read or loaded.
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
-        let configurations = settings.configurations();
-        // Hidden, so that it is not taken for a plugin. A user who can write there can write
-        // plugins as well.
-        let cache = wasm::CacheSettings::of_host(plugins.join(CACHE));
-        let sandbox = wasm::Settings { cache, ..settings.sandbox.clone() };
-        let sandbox = Sandbox::new(sandbox)?;
-        let sandbox_of_site = sandbox.clone();
         let url = &settings.store;
-        let connected = connect(url).await.with_context(|| format!("open the store {url}"))?;
-        let ConnectedStore {
-            engine: store,
-            queries,
-            plugin_records,
-            access_records,
-            batch_records,
-            view_records,
-        } = connected;
-        let access =
-            Access::open(access_records, settings.access.clone(), Arc::new(wall_clock)).await?;
-        let first_token = match settings.access.local_without_token {
-            true => None,
-            false => first_token(&access, url).await?,
-        };
+        let sandbox = sandbox(&settings, plugins)?;
+        let store = connect(url).await.with_context(|| format!("open the store {url}"))?;
+        let (access, first_token) = access(&settings, Arc::clone(&store.access_records)).await?;
         // Whatever is opened from here on is none of the store's files.
         let sinks = sinks::open(&settings.sinks)?;
         let lookup = lookups(&settings)?;
         let tls = settings.tls.clone().map(Tls::open).transpose().context("set up TLS")?;
-        let kept_versions = KeptVersions {
-            sandbox: sandbox.clone(),
-            configurations: configurations.clone(),
-            queries: Arc::clone(&queries),
-        };
-        let factory = PluginFactory {
-            directory: plugins.to_owned(),
-            sandbox,
-            configurations,
-            records: Arc::clone(&plugin_records),
-            queries: Arc::clone(&queries),
-            clock: Arc::new(wall_clock),
-        };
+        let factory = factory(&settings, plugins, sandbox.clone(), &store);
+        let kept_versions = KeptVersions::of(&factory);
         let loader = Loader::begin(plugins, factory, settings.hot).await?;
         let plugin_status = loader.plugin_status();
         let (telemetry, exporting) = telemetry(&settings)?;
-        let routes = settings.routes.clone().into_iter();
         let parts = Parts {
-            store,
+            store: store.engine,
             handlers: loader.handlers(),
             canaries: loader.canaries(),
             lookup: Arc::new(lookup),
             sinks,
-            routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),
+            routes: routes(&settings),
             clock: Arc::new(wall_clock),
             settings: engine::Settings { spans: telemetry.spans.clone(), ..settings.engine },
         };
         let engine = Engine::start(parts).await.context("recover from the store")?;
-        let stop_batches = CancellationToken::new();
-        let batches = Batches::new(
-            engine.clone(),
-            Arc::clone(&queries),
-            batch_records,
-            Arc::new(wall_clock),
-            stop_batches.clone(),
-        );
-        let site = Site {
+        let (queries, stop_batches) = (store.queries, CancellationToken::new());
+        let clock = Arc::new(wall_clock);
+        let (asked, stopped) = (Arc::clone(&queries), stop_batches.clone());
+        let site = Arc::new(Site {
             engine: engine.clone(),
+            batches: Batches::new(engine.clone(), asked, store.batch_records, clock, stopped),
             queries,
-            views: view_records,
+            views: store.view_records,
             plugin_status: plugin_status.clone(),
             directory: plugins.canonicalize().unwrap_or_else(|_| plugins.to_owned()),
             sinks: settings.sinks.into_keys().collect(),
             routes: settings.routes,
             limits: settings.limits,
             access,
-            batches,
             readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
             traffic: Arc::new(Traffic::default()),
             telemetry: Arc::new(telemetry),
             samples: api::Samples::default(),
             kept_versions,
             deciding_again: Semaphore::new(api::what_if::AT_A_TIME),
-            sandbox: sandbox_of_site,
+            sandbox,
             stopping: CancellationToken::new(),
-        };
-        let site = Arc::new(site);
-        let (http, drain, alerts) = (settings.http, settings.drain, settings.alerts);
+        });
         Ok(Self {
             engine,
             site,
             exporting,
-            alerts,
-            http,
+            alerts: settings.alerts,
+            http: settings.http,
             tls,
             loader,
-            plugin_records,
-            drain,
+            plugin_records: store.plugin_records,
+            drain: settings.drain,
             stop_batches,
             mcp: settings.mcp,
             plugin_status,
@@ -178,8 +142,8 @@ impl Host {
 
     /// What shows a supervisor that the host makes progress.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        Pulse(self.engine.clone())
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat(self.engine.clone())
     }
 
     /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
@@ -256,6 +220,34 @@ impl Host {
     }
 }
 
+/// The sandbox of this host's plugins. Its cache is hidden, so that it is not taken for a plugin. A
+/// user who can write there can write plugins as well.
+fn sandbox(settings: &Settings, plugins: &Path) -> anyhow::Result<Sandbox> {
+    let cache = wasm::CacheSettings::of_host(plugins.join(CACHE));
+    Sandbox::new(wasm::Settings { cache, ..settings.sandbox.clone() })
+}
+
+fn factory(
+    settings: &Settings,
+    plugins: &Path,
+    sandbox: Sandbox,
+    store: &ConnectedStore,
+) -> PluginFactory {
+    PluginFactory {
+        directory: plugins.to_owned(),
+        sandbox,
+        configurations: settings.configurations(),
+        records: Arc::clone(&store.plugin_records),
+        queries: Arc::clone(&store.queries),
+        clock: Arc::new(wall_clock),
+    }
+}
+
+fn routes(settings: &Settings) -> BTreeMap<String, SinkName> {
+    let routes = settings.routes.clone().into_iter();
+    routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect()
+}
+
 /// Starts the tasks that keep records, samples and indexes up to date until `stop`.
 fn spawn_upkeep(site: &Arc<Site>, records: Arc<dyn PluginRecords>, stop: &CancellationToken) {
     let (of_records, tidying) = (Arc::clone(site), stop.clone());
@@ -321,6 +313,19 @@ async fn index(records: &dyn PluginRecords) {
     }
 }
 
+/// Opens the records of tokens, and creates the administrator's token where one is needed.
+async fn access(
+    settings: &Settings,
+    records: Arc<dyn AccessRecords>,
+) -> anyhow::Result<(Arc<Access>, Option<(Secret, PathBuf)>)> {
+    let access = Access::open(records, settings.access.clone(), Arc::new(wall_clock)).await?;
+    let first_token = match settings.access.local_without_token {
+        true => None,
+        false => first_token(&access, &settings.store).await?,
+    };
+    Ok((access, first_token))
+}
+
 /// Creates the administrator's token, if no administrator can use the host.
 async fn first_token(access: &Access, url: &str) -> anyhow::Result<Option<(Secret, PathBuf)>> {
     if access.has_administrator() {
@@ -368,9 +373,9 @@ impl Reloader {
 
 /// A log line by which a serving host shows that it runs.
 #[derive(Clone)]
-pub struct Pulse(Engine);
+pub struct Heartbeat(Engine);
 
-impl Pulse {
+impl Heartbeat {
     /// Ends as soon as the engine has answered, which it does without the store: a full disk is
     /// no reason to restart a host.
     pub async fn beat(self) {

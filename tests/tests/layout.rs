@@ -89,7 +89,7 @@ const FRONT_OF_STORE: &[&str] =
 
 #[test]
 fn the_engine_keeps_its_dependency_rules() {
-    let source = Source::read(&paths::repository().join("host/engine/src"));
+    let source = Source::of_crate("host/engine/src");
     assert_eq!(source.broken(ENGINE), Vec::<String>::new());
     assert_eq!(source.stages_that_import_others(), Vec::<String>::new());
     assert_eq!(source.circles(), Vec::<Vec<String>>::new());
@@ -97,7 +97,7 @@ fn the_engine_keeps_its_dependency_rules() {
 
 #[test]
 fn the_host_keeps_its_dependency_rules() {
-    let source = Source::read(&paths::repository().join("host/src"));
+    let source = Source::of_crate("host/src");
     assert_eq!(source.broken(HOST), Vec::<String>::new());
     assert_eq!(source.misnamed(), Vec::<String>::new());
     assert_eq!(source.behind_the_front_of_the_store(), Vec::<String>::new());
@@ -109,6 +109,55 @@ fn the_tables_of_architecture_are_these_rules() {
     let text = fs::read_to_string(paths::repository().join("ARCHITECTURE.md")).unwrap();
     assert_eq!(documented(&text, "### Engine: "), sets(ENGINE));
     assert_eq!(documented(&text, "### Host: "), sets(HOST));
+}
+
+/// A crate of these files, and the circles in it.
+#[track_caller]
+fn check_circle(files: &[(&str, &str)], expected: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let expected: Vec<Vec<String>> = match expected {
+        [] => Vec::new(),
+        _ => vec![expected.iter().map(|name| (*name).to_owned()).collect()],
+    };
+    assert_eq!(Source::read(folder.path()).circles(), expected);
+}
+
+#[test]
+fn a_circle_is_found_whatever_kind_of_path_closes_it() {
+    let circle = &["a/one.rs", "b/two.rs"];
+    let back = ("b/two.rs", "use crate::a::one::One;");
+    for one in [
+        "use crate::b::two::Two;",
+        "use super::super::b::two::Two;",
+        "use crate::{b::two::{self, Two as Three}};",
+        "use crate::b::two::*;",
+        "fn f() { crate::b::two::g() }",
+        "fn f(x: super::super::b::two::Two) {}",
+        "fn f() { println!(\"{}\", crate::b::two::TWO) }",
+        "impl crate::b::two::Two for u8 {}",
+        "#[arg(default_value = crate::b::two::TWO)] struct One;",
+    ] {
+        check_circle(&[("a/one.rs", one), back], circle);
+    }
+    for none in ["use two::Two;", "#[cfg(test)] mod tests { use crate::b::two::Two; }"] {
+        check_circle(&[("a/one.rs", none), back], &[]);
+    }
+}
+
+#[test]
+fn a_circle_is_found_through_what_a_folder_exports_again() {
+    let one = ("a/one.rs", "use crate::b::Two;");
+    for exported in ["pub use two::Two;", "pub use self::two::Two;", "pub use two::*;"] {
+        let two = ("b/two.rs", "use crate::a::one::One;");
+        check_circle(&[one, ("b/mod.rs", exported), two], &["a/one.rs", "b/mod.rs", "b/two.rs"]);
+    }
+    // Within one folder, files may import each other.
+    check_circle(&[("a/mod.rs", "pub use one::One;"), ("a/one.rs", "use super::Two;")], &[]);
 }
 
 fn sets(rules: Rules) -> BTreeMap<String, BTreeSet<String>> {
@@ -146,6 +195,12 @@ struct File {
 }
 
 impl Source {
+    fn of_crate(place: &str) -> Self {
+        let source = Self::read(&paths::repository().join(place));
+        assert!(source.files.len() > 50, "only {} files in {place}", source.files.len());
+        source
+    }
+
     fn read(root: &Path) -> Self {
         let mut paths = Vec::new();
         rust_files(root, &mut paths);
@@ -164,7 +219,8 @@ impl Source {
             found.visit_file(&syntax);
             let mut file = File::default();
             for path in found.paths {
-                match resolve(&path, &found.module) {
+                let is_module = |path: &[String]| by_module.contains_key(path);
+                match resolve(&path, &found.module, is_module) {
                     Some(absolute) => {
                         let file_of = |end: usize| by_module.get(&absolute[..end]);
                         let target = (1..=absolute.len()).rev().find_map(file_of);
@@ -182,7 +238,6 @@ impl Source {
             // What ties everything together may import everything.
             !is_of_tests && !matches!(name.as_str(), "lib.rs" | "main.rs")
         });
-        assert!(source.files.len() > 50, "only {} files in {}", source.files.len(), root.display());
         source
     }
 
@@ -302,6 +357,16 @@ impl<'ast> Visit<'ast> for Paths {
     /// `pub(super)` imports nothing.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.tokens(&call.tokens.to_string());
+        visit::visit_macro(self, call);
+    }
+
+    fn visit_meta_list(&mut self, list: &'ast syn::MetaList) {
+        self.tokens(&list.tokens.to_string());
+        visit::visit_meta_list(self, list);
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments = path.segments.iter().map(|segment| segment.ident.to_string());
         self.paths.push(segments.collect());
@@ -310,6 +375,23 @@ impl<'ast> Visit<'ast> for Paths {
 }
 
 impl Paths {
+    /// The arguments of macros and attributes are tokens, of which the paths of this crate are read.
+    fn tokens(&mut self, text: &str) {
+        let tokens: Vec<&str> = text.split_whitespace().collect();
+        for (place, token) in tokens.iter().enumerate() {
+            // A definition's `$crate` is a path of the files that use the macro.
+            let is_path = tokens.get(place + 1) == Some(&"::")
+                && (place == 0 || tokens[place - 1] != "$")
+                && matches!(*token, "crate" | "super" | "self");
+            if is_path {
+                let pairs = tokens[place..].chunks(2);
+                let further = pairs.clone().take_while(|pair| pair.get(1) == Some(&"::")).count();
+                let names = pairs.take(further + 1).map(|pair| pair[0].to_owned());
+                self.paths.push(names.collect());
+            }
+        }
+    }
+
     fn expand(&mut self, before: &mut Vec<String>, tree: &syn::UseTree) {
         let mut end = |name: &syn::Ident, before: &[String]| {
             let mut path = before.to_vec();
@@ -350,9 +432,15 @@ fn is_for_tests(attribute: &syn::Attribute) -> bool {
     list.path.is_ident("cfg") && list.tokens.to_string() == "test"
 }
 
-/// The path from the crate's root; none if it is not of this crate.
-fn resolve(path: &[String], module: &[String]) -> Option<Vec<String>> {
+/// The path from the crate's root; none if it is not of this crate. A path can begin with the name
+/// of a module below the one that it is in.
+fn resolve(
+    path: &[String],
+    module: &[String],
+    is_module: impl Fn(&[String]) -> bool,
+) -> Option<Vec<String>> {
     let (first, rest) = path.split_first()?;
+    let below = [module, std::slice::from_ref(first)].concat();
     match first.as_str() {
         "crate" => Some(rest.to_vec()),
         "self" => Some([module, rest].concat()),
@@ -361,6 +449,7 @@ fn resolve(path: &[String], module: &[String]) -> Option<Vec<String>> {
             let base = &module[..module.len().checked_sub(ups)?];
             Some([base, &path[ups..]].concat())
         }
+        _ if is_module(&below) => Some([module, path].concat()),
         _ => None,
     }
 }

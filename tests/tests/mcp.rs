@@ -23,12 +23,12 @@ const CHANGING: [&str; 3] = ["cancel_instance", "propose_batch", "redrive_dead_l
 type Agent = RunningService<RoleClient, ClientConfig>;
 
 /// A host with an instance that runs, a dead letter, and a token of each role.
-struct Desk {
+struct ServedTools {
     host: Host,
     admin: Client,
 }
 
-impl Desk {
+impl ServedTools {
     async fn start(builder: Builder) -> Self {
         let host = builder.plugin(PLUGIN).plugin("order-saga").with_tokens().start().await;
         let file = format!("{}.token", host.store().display());
@@ -170,10 +170,10 @@ fn is_marked(result: &CallToolResult) {
 
 #[tokio::test]
 async fn an_agent_looks_around_by_both_ways() {
-    let desk = Desk::start(Host::builder()).await;
+    let served = ServedTools::start(Host::builder()).await;
     let reader = json!({"name": "an agent", "roles": ["reader"], "payloads": true});
-    let token = desk.token(reader).await;
-    for agent in [desk.over_stdio(&token, &[]).await, desk.over_http(&token).await] {
+    let token = served.token(reader).await;
+    for agent in [served.over_stdio(&token, &[]).await, served.over_http(&token).await] {
         looks_around(&agent).await;
         let shown = call(&agent, "list_instances", json!({"plugin": PLUGIN})).await;
         is_marked(&shown.expect("instances"));
@@ -183,15 +183,15 @@ async fn an_agent_looks_around_by_both_ways() {
 
 #[tokio::test]
 async fn payloads_and_roles_are_those_of_the_token() {
-    let desk = Desk::start(Host::builder()).await;
-    let blind = desk.token(json!({"name": "blind", "roles": ["reader"]})).await;
-    let sender = desk.token(json!({"name": "sends", "roles": ["sender"]})).await;
+    let served = ServedTools::start(Host::builder()).await;
+    let blind = served.token(json!({"name": "blind", "roles": ["reader"]})).await;
+    let sender = served.token(json!({"name": "sends", "roles": ["sender"]})).await;
     let one = json!({"name": "one", "roles": ["reader"], "plugins": ["order-saga"]});
-    let one = desk.token(one).await;
+    let one = served.token(one).await;
     for over_http in [false, true] {
         let agent = async |token: &str| match over_http {
-            true => desk.over_http(token).await,
-            false => desk.over_stdio(token, &[]).await,
+            true => served.over_http(token).await,
+            false => served.over_stdio(token, &[]).await,
         };
         let blind = agent(&blind).await;
         let dead_letters =
@@ -207,13 +207,13 @@ async fn payloads_and_roles_are_those_of_the_token() {
         let other = json!({"plugin": PLUGIN});
         refused(&call(&one, "list_instances", other).await.expect("a refusal"), PLUGIN);
     }
-    let sends = desk.over_stdio(&sender, &[]).await;
+    let sends = served.over_stdio(&sender, &[]).await;
     let accounts = call(&sends, "get_accounts", json!({})).await.expect("a refusal");
     refused(&accounts, "read");
     // Over HTTP, who may read nothing reaches no tool at all.
     for (token, status) in [(Some(sender.as_str()), 403), (Some("nonsense"), 401), (None, 401)] {
         let client = reqwest::Client::new();
-        let request = client.post(format!("{}/mcp", desk.host.url())).json(&json!({}));
+        let request = client.post(format!("{}/mcp", served.host.url())).json(&json!({}));
         let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
         assert_eq!(request.send().await.expect("an answer").status(), status, "{token:?}");
     }
@@ -223,17 +223,18 @@ async fn payloads_and_roles_are_those_of_the_token() {
 async fn changes_need_an_operators_token_and_the_permission_given_at_the_start() {
     for is_allowed in [false, true] {
         let mcp = if is_allowed { "operate" } else { "read" };
-        let desk = Desk::start(Host::builder().configuration(format!("[api]\nmcp = \"{mcp}\"\n")));
-        let desk = desk.await;
+        let served =
+            ServedTools::start(Host::builder().configuration(format!("[api]\nmcp = \"{mcp}\"\n")));
+        let served = served.await;
         let operator = json!({"name": "ops-agent", "roles": ["operator"], "payloads": true});
-        let operator = desk.token(operator).await;
-        let reader = desk.token(json!({"name": "reads", "roles": ["reader"]})).await;
+        let operator = served.token(operator).await;
+        let reader = served.token(json!({"name": "reads", "roles": ["reader"]})).await;
         let arguments: &[&str] = if is_allowed { &["--allow-operate"] } else { &[] };
         let redrive = json!({"id": 1, "reason": "asked by a person"});
         for over_http in [false, true] {
             let agent = async |token: &str| match over_http {
-                true => desk.over_http(token).await,
-                false => desk.over_stdio(token, arguments).await,
+                true => served.over_http(token).await,
+                false => served.over_stdio(token, arguments).await,
             };
             let (agent, reads) = (agent(&operator).await, agent(&reader).await);
             let offered = names(&agent).await;
@@ -253,7 +254,7 @@ async fn changes_need_an_operators_token_and_the_permission_given_at_the_start()
             refused(&by_reader.expect("a refusal"), "this needs");
         }
         let draft = json!({"action": "redrive", "plugin": PLUGIN, "reason": "proposed"});
-        let agent = desk.over_stdio(&operator, arguments).await;
+        let agent = served.over_stdio(&operator, arguments).await;
         let proposed = call(&agent, "propose_batch", draft).await.expect("an answer");
         assert_eq!(proposed.is_error, Some(!is_allowed), "{proposed:?}");
         if is_allowed {
@@ -263,7 +264,7 @@ async fn changes_need_an_operators_token_and_the_permission_given_at_the_start()
             let items = call(&agent, "list_batch_items", id).await.expect("items");
             assert_eq!(data(&items)["items"], json!([]), "nothing has begun");
         }
-        let audit = desk.admin.get("/audit").await.expect("the audit log").to_string();
+        let audit = served.admin.get("/audit").await.expect("the audit log").to_string();
         assert_eq!(audit.contains(r#""who":"ops-agent""#), is_allowed, "{audit}");
         assert_eq!(audit.contains("asked by a person"), is_allowed, "{audit}");
     }
@@ -271,9 +272,9 @@ async fn changes_need_an_operators_token_and_the_permission_given_at_the_start()
 
 #[tokio::test]
 async fn answers_and_arguments_have_bounds() {
-    let desk = Desk::start(Host::builder()).await;
+    let served = ServedTools::start(Host::builder()).await;
     let reader = json!({"name": "an agent", "roles": ["reader"], "payloads": true});
-    let token = desk.token(reader).await;
+    let token = served.token(reader).await;
     // States of some hundred thousand bytes in all.
     let stays: Vec<String> = (0..300).map(|n| format!("stay-{n}-{}", "x".repeat(100))).collect();
     let large = |n: usize| {
@@ -281,17 +282,17 @@ async fn answers_and_arguments_have_bounds() {
         event(&format!("large-{n}"), "GroupCheckoutInitiated", "g", &data)
     };
     let events: Vec<Value> = (10..40).map(large).collect();
-    desk.admin.send(&events).await;
+    served.admin.send(&events).await;
     wait::until("instances", wait::SOON, async || {
         let path = format!("/instances?plugin={PLUGIN}&limit=1000");
-        let instances = desk.admin.get(&path).await?;
+        let instances = served.admin.get(&path).await?;
         match instances["instances"].as_array().map(Vec::len) {
             Some(31) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
-    let agent = desk.over_http(&token).await;
+    let agent = served.over_http(&token).await;
     let page = call(&agent, "list_instances", json!({"plugin": PLUGIN})).await.expect("a page");
     assert_eq!(data(&page)["instances"].as_array().map(Vec::len), Some(20));
     let shown = json!({"plugin": PLUGIN, "key": "g-10"});

@@ -45,8 +45,8 @@ fn completed(group: &str, stay: &str, parent: &str) -> Value {
 fn host(endpoint: &str, sink: &Sink, deadline_seconds: u64, more: &str) -> Builder {
     Host::builder().plugin(PLUGIN).configuration(format!(
         "[telemetry]\nendpoint = \"{endpoint}\"\nmetrics_interval_ms = 100\n{more}\n\
-         [sink.desk]\nurl = \"{}\"\n\
-         [routes]\nNotifyGroupCheckoutFailure = \"desk\"\nCompleteGroupCheckout = \"desk\"\n\
+         [sink.mail_sink]\nurl = \"{}\"\n\
+         [routes]\nNotifyGroupCheckoutFailure = \"mail_sink\"\nCompleteGroupCheckout = \"mail_sink\"\n\
          [plugin.{PLUGIN}]\ndeadline_seconds = {deadline_seconds}\n",
         sink.url
     ))
@@ -117,7 +117,7 @@ async fn follow_one_trace(receiver: &Receiver, endpoint: &str) {
     let timer = spans.iter().find(|span| span.name.starts_with("timer ")).expect("a timer's span");
     assert_eq!(timer.parent, first.id);
     let second = only(&spans, "decide group-checkout", &timer.id);
-    only(&spans, "deliver to desk", &second.id);
+    only(&spans, "deliver to mail_sink", &second.id);
     for span in &spans {
         assert!(span.times.0 <= span.times.1 && span.failed.is_none(), "{span:?}");
         assert_eq!(span.service, "sagabox");

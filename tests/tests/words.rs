@@ -21,6 +21,12 @@ const FORBIDDEN: &[(&[&str], &str)] = &[
     (&["workshop", "workshops"], "plugin factory"),
     (&["life", "lives"], "epoch, run of the host; exists"),
     (&["tell", "tells", "told", "teller"], "notify, answer, report, show, distinguish"),
+    (&["surroundings"], "context, seams"),
+    (&["agenda", "agendas"], "schedule"),
+    (&["desk", "desks"], "state"),
+    (&["pulse", "pulses"], "heartbeat"),
+    (&["revive", "revives", "revived"], "restart"),
+    (&["news"], "changes"),
     (
         &["whoever", "somebody", "nobody", "anybody"],
         "the actor: the caller, the sender, an operator",

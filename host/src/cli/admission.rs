@@ -90,7 +90,7 @@ impl Before {
         let start = Instant::now();
         loop {
             let now: Plugins = self.client.get("/plugins", &[]).await?;
-            if let Some(refused) = news(&before.refused, &now.refused, sought.digest) {
+            if let Some(refused) = newly_refused(&before.refused, &now.refused, sought.digest) {
                 return Ok(Admission::Refused(refused.reason.clone()));
             }
             if now.candidates.iter().any(|candidate| candidate.is(sought)) {
@@ -115,7 +115,7 @@ impl Candidate {
 }
 
 /// The refusal of this file that was not in the list before; none if there is none.
-fn news<'n>(before: &[Refused], now: &'n [Refused], digest: &str) -> Option<&'n Refused> {
+fn newly_refused<'n>(before: &[Refused], now: &'n [Refused], digest: &str) -> Option<&'n Refused> {
     now.iter().find(|refused| refused.digest == digest && !before.contains(refused))
 }
 

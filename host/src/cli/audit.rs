@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::value::RawValue;
 
+use super::host_args::HostArgs;
+use super::input_error::InputError;
 use super::output;
 use super::pages::{List, Paging};
-use super::{HostArgs, InputError};
 use crate::io::durations;
 
 const PAGE: &str = "1000";

@@ -10,8 +10,9 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use sagabox_engine::model::{Manifest, PluginName, Timestamp};
 
+use super::input_error::InputError;
 use super::kept::{self, KeptVersion};
-use super::{InputError, build, output};
+use super::{build, output};
 use crate::config::{Overrides, Settings};
 use crate::decisions::json::Json;
 use crate::io::durations::{duration, instant};

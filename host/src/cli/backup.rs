@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::input_error::InputError;
+use super::output;
 use super::output::Row;
-use super::{InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::store::backup::{self, BackupError};
 
@@ -75,8 +76,7 @@ impl Restore {
 impl StoreArgs {
     fn url(&self) -> anyhow::Result<String> {
         let overrides = Overrides { store: self.store.clone(), ..Overrides::default() };
-        let settings = Settings::load(self.config.as_deref(), overrides)
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings = Settings::load(self.config.as_deref(), overrides).map_err(InputError::of)?;
         Ok(settings.store)
     }
 

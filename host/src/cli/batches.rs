@@ -7,9 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::HostArgs;
 use super::ages::Ages;
 use super::dead_letters::FilterArgs;
+use super::host_args::HostArgs;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
 use crate::api::client::Client;

@@ -11,7 +11,9 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::admission::{Admission, Before, Sought};
-use super::{HostArgs, InputError, output};
+use super::host_args::HostArgs;
+use super::input_error::InputError;
+use super::output;
 use crate::config::{Overrides, Settings};
 use crate::decisions::kinds::Aspects;
 use crate::io::files;
@@ -107,13 +109,13 @@ impl Put {
             let text = "does not have the name of a component; a host reads only files NAME.wasm and NAME.wat";
             return Err(InputError(format!("{} {text}", self.component.display())).into());
         }
-        let settings = Settings::load(self.config.as_deref(), Overrides::default())
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings =
+            Settings::load(self.config.as_deref(), Overrides::default()).map_err(InputError::of)?;
         let reading = || format!("read {}", self.component.display());
         let bytes = files::bytes(&self.component, settings.sandbox.component_bytes);
         let bytes = bytes.with_context(reading)?;
         let plugins = self.load(&bytes, &settings)?;
-        let folder = self.into.join(wasm::CANDIDATES);
+        let folder = self.into.join(trust::CANDIDATES);
         let name = self.component.file_name().context("the component has no name")?;
         let path = folder.join(name);
         let writing = || format!("write {}", path.display());

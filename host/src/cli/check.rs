@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::{InputError, output};
+use super::input_error::InputError;
+use super::output;
 use crate::config::{self, Overrides, Settings};
 use crate::plugins::topology::Topology;
 use crate::plugins::wasm::Sandbox;
@@ -135,8 +136,7 @@ pub(super) fn configuration(
     path: Option<&Path>,
     overrides: Overrides,
 ) -> anyhow::Result<(Settings, Option<String>)> {
-    let settings =
-        Settings::load(path, overrides).map_err(|error| InputError(format!("{error:#}")))?;
+    let settings = Settings::load(path, overrides).map_err(InputError::of)?;
     let usual = || Path::new(config::FILE).exists().then(|| config::FILE.to_owned());
     Ok((settings, path.map(|path| path.display().to_string()).or_else(usual)))
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::HostArgs;
+use super::host_args::HostArgs;
 use super::output::{self, Row};
 
 /// What is paused or limited.

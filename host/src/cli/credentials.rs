@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use reqwest::{Identity, Url};
 
-use super::InputError;
+use super::input_error::InputError;
 use crate::access::Secret;
 use crate::config::{self, Overrides, Settings};
 use crate::io::files;

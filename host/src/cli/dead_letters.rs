@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::ages::Ages;
 use super::batches::{self, Pace, Whole};
-use super::{HostArgs, InputError, output};
+use super::host_args::HostArgs;
+use super::input_error::InputError;
+use super::output;
 use crate::api::client::Client;
 use crate::io::files;
 use crate::io::printable::printable;

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use serde_json::json;
 
-use super::HostArgs;
+use super::host_args::HostArgs;
 use super::output::{self, Row, grouped};
 use crate::api::client::{Client, ClientError};
 use crate::config::{self, Overrides, Settings};

@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::HostArgs;
 use super::ages::Ages;
+use super::host_args::HostArgs;
 
 /// As many as a page has at most.
 const PAGE: &str = "1000";

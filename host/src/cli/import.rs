@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{HostArgs, InputError, output};
+use super::host_args::HostArgs;
+use super::input_error::InputError;
+use super::output;
 use crate::api::client::Client;
 use crate::store::query::instance_file::InstanceFile;
 

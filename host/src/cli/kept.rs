@@ -4,7 +4,7 @@
 use anyhow::Context as _;
 use clap::Args;
 
-use super::InputError;
+use super::input_error::InputError;
 use crate::config::Settings;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 use crate::store::connect::snapshot;

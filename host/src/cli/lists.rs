@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::value::RawValue;
 
-use super::HostArgs;
 use super::ages::Ages;
 use super::dead_letters::FilterArgs;
+use super::host_args::HostArgs;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
 use crate::decisions::json::{Difference, Json};

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::{InputError, output};
+use super::input_error::InputError;
+use super::output;
 use crate::config::{Overrides, Settings};
 use crate::plugins::trust::{self, LockFile, LockRule, Pinned, Policy};
 use crate::plugins::wasm::{self, Loading, Sandbox};
@@ -36,8 +37,8 @@ impl Lock {
         if !self.plugins.is_dir() {
             return Err(InputError(format!("{} is not a directory", self.plugins.display())).into());
         }
-        let settings = Settings::load(self.config.as_deref(), Overrides::default())
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings =
+            Settings::load(self.config.as_deref(), Overrides::default()).map_err(InputError::of)?;
         let before = LockFile::read(&self.plugins);
         let Loading { loaded, refused } = load(&self.plugins, settings)?;
         for refused in &refused {
@@ -93,7 +94,7 @@ fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
     let trust = Policy { lock: LockRule::Ignored, ..settings.sandbox.trust };
     let sandbox = Sandbox::new(wasm::Settings { trust, ..settings.sandbox })?;
     let mut loading = wasm::load_directory(directory, &sandbox, &configurations)?;
-    let candidates = directory.join(wasm::CANDIDATES);
+    let candidates = directory.join(trust::CANDIDATES);
     if candidates.is_dir() {
         for path in wasm::list(&candidates)?.components {
             loading.add_apart(path, directory, &sandbox, &configurations);

@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::reload::Handle;
 
-use super::InputError;
+use super::input_error::InputError;
 use crate::config::LogFormat;
 use crate::io::printable::{printable, printable_json};
 

@@ -13,7 +13,7 @@ use crate::mcp::{Reach, Server};
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
     /// Address of the running host
-    #[arg(long, env = "SAGABOX_HOST", default_value = super::HOST)]
+    #[arg(long, env = "SAGABOX_HOST", default_value = super::host_args::HOST)]
     host: String,
     /// Offer tools that change something, such as redriving a dead letter; the token must be an operator's
     #[arg(long)]

@@ -18,9 +18,12 @@ mod credentials;
 mod dead_letters;
 mod demo;
 mod dev;
+mod developed;
 mod doctor;
 mod export;
+mod host_args;
 mod import;
+mod input_error;
 mod kept;
 mod lists;
 mod lock;
@@ -46,16 +49,15 @@ mod top;
 mod types;
 
 pub(crate) use dead_letters::Edited;
+use input_error::InputError;
 pub(crate) use output::indented;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::api::client::{Client, ClientError};
+use crate::api::client::ClientError;
 use crate::plugins::wasm;
-
-const HOST: &str = "http://127.0.0.1:8321";
 
 const EXIT_CODES: &str = "Exit codes: 0 success; 1 failed, refused, not found or different; \
 2 invalid usage or invalid input; 130 and 143 stopped by a second signal";
@@ -171,29 +173,6 @@ enum Command {
     /// Write the manual pages into a directory
     Manual(completions::Manual),
 }
-
-/// The address of the host, and the output format.
-#[derive(Debug, Args)]
-pub struct HostArgs {
-    /// Address of the running host
-    #[arg(long, env = "SAGABOX_HOST", default_value = HOST, global = true)]
-    pub host: String,
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
-impl HostArgs {
-    fn client(&self) -> anyhow::Result<Client> {
-        let token = credentials::token(&self.host)?;
-        Ok(Client::new(&self.host, token.as_ref(), credentials::identity()?)?)
-    }
-}
-
-/// An error in the input, so a retry fails again: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct InputError(pub String);
 
 /// Parses the arguments, runs the command, and reports how it ended.
 #[must_use]

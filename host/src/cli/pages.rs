@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::Args;
 
-use super::HostArgs;
+use super::host_args::HostArgs;
 use super::output::{self, Row};
 use crate::api::client::Client;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{InputError, output};
+use super::input_error::InputError;
+use super::output;
 use crate::config::{Overrides, Settings};
 use crate::plugins::pull::{self, AsHost, Options, Pulled, Restored};
 
@@ -32,8 +33,8 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        let settings = Settings::load(self.config.as_deref(), Overrides::default())
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings =
+            Settings::load(self.config.as_deref(), Overrides::default()).map_err(InputError::of)?;
         let host = AsHost { configurations: settings.configurations(), sandbox: settings.sandbox };
         let options = Options { plain_http: self.plain_http };
         let Some(reference) = &self.reference else {

@@ -11,8 +11,9 @@ use sagabox_engine::model::Timestamp;
 use sagabox_engine::seams::handler::Handler;
 use serde::Serialize;
 
+use super::input_error::InputError;
 use super::kept::{self, KeptVersion};
-use super::{InputError, output};
+use super::output;
 use crate::config::{Overrides, Settings};
 use crate::decisions::kinds::{Aspects, KindCount};
 use crate::io::durations::{duration, instant};
@@ -51,8 +52,8 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        let settings = Settings::load(self.config.as_deref(), Overrides::default())
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings =
+            Settings::load(self.config.as_deref(), Overrides::default()).map_err(InputError::of)?;
         let since = self.since.as_deref().map_or(Ok(Timestamp::default()), since);
         let since = since.map_err(|why| InputError(format!("--since: {why}")))?;
         let compare = Aspects::parse(&self.compare).map_err(InputError)?;

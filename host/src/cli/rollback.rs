@@ -7,8 +7,10 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::host_args::HostArgs;
+use super::input_error::InputError;
 use super::kept::{self, KeptVersion};
-use super::{HostArgs, InputError, output};
+use super::output;
 use crate::config::{Overrides, Settings};
 use crate::io::files;
 use crate::plugins::trust;
@@ -55,8 +57,8 @@ impl Rollback {
         if !self.into.is_dir() {
             return Err(InputError(format!("{} is not a directory", self.into.display())).into());
         }
-        let settings = Settings::load(self.config.as_deref(), Overrides::default())
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings =
+            Settings::load(self.config.as_deref(), Overrides::default()).map_err(InputError::of)?;
         let component = self.version.find(&self.store, &self.plugin).await?;
         let file = self.serving_file().await.unwrap_or_else(|| component.file.clone());
         let (plugin, into) = (self.plugin.clone(), self.into.clone());

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::input_error::InputError;
 use super::service::{self, Service};
 use super::signals::Signals;
-use super::{InputError, log, output, reload};
+use super::{log, output, reload};
 use crate::access::Secret;
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
@@ -51,8 +52,8 @@ impl Run {
             strict: self.strict,
             local_without_token: self.local_without_token,
         };
-        let settings = Settings::load(self.config.as_deref(), overrides.clone())
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings =
+            Settings::load(self.config.as_deref(), overrides.clone()).map_err(InputError::of)?;
         log::begin(settings.log, settings.log_filter.as_deref())?;
         let listen = settings.listen.clone();
         let listener = service::listener(&listen).await?;
@@ -78,12 +79,12 @@ impl Run {
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
         let listening = format!("listening on {scheme}://{}", listener.local_addr()?);
         output::line(&listening);
-        let (pulse, drain) = (host.pulse(), settings.drain);
+        let (heartbeat, drain) = (host.heartbeat(), settings.drain);
         if let Some(signal) = Signals::reload()? {
             let source = reload::Source { path: self.config, overrides };
             tokio::spawn(reload::at(signal, host.reloader(), source, settings));
         }
-        let service = Service::ready(&listening, move || pulse.clone().beat());
+        let service = Service::ready(&listening, move || heartbeat.clone().beat());
         let stopping = async move {
             signals.stop().await;
             service.stopping(drain);

@@ -18,7 +18,9 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{HostArgs, InputError, output};
+use super::host_args::HostArgs;
+use super::input_error::InputError;
+use super::output;
 use crate::api::Summary;
 use crate::api::client::{Client, ClientError};
 use crate::io::cloudevents::check_reserved;

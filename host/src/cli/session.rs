@@ -1,11 +1,8 @@
 //! `sagabox session`: lists and ends the sessions of people.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
-use serde_json::value::RawValue;
 
-use super::HostArgs;
-use super::output;
+use super::host_args::HostArgs;
 use super::pages::{self, Paging};
 
 #[derive(Debug, Args)]
@@ -62,12 +59,7 @@ impl List {
 impl End {
     async fn execute(self) -> anyhow::Result<()> {
         let path = format!("/sessions/{}/end", self.id);
-        let body = json!({ "reason": self.reason });
-        let answer: Box<RawValue> = self.host.client()?.post(&path, &body).await?;
-        match self.host.json {
-            true => output::json_text(answer.get()),
-            false => output::line(&format!("session {} has ended", self.id)),
-        }
-        Ok(())
+        let done = format!("session {} has ended", self.id);
+        self.host.post_reason(&path, self.reason.as_deref(), &done).await
     }
 }

@@ -7,17 +7,15 @@ use clap::Args;
 use sagabox_engine::model::Manifest;
 use serde_json::{Value, json};
 
-use super::{InputError, build, output};
-use crate::config::{Overrides, Settings};
+use super::developed::{self, Developed};
+use super::input_error::InputError;
+use super::output;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
-use crate::plugins::{self, trust::Policy};
 use crate::verify::scenario;
 use crate::verify::simulation::{self, Failing, Simulation, SimulationReport, Trial};
 
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
-    /// A component, or the source directory of a plugin, which is built first
-    plugin: PathBuf,
     /// File or directory of simulations [default: those in the source directory, or next to the component]
     #[arg(long)]
     simulations: Option<PathBuf>,
@@ -39,18 +37,8 @@ pub(crate) struct Sim {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file, for its limits [default: sagabox.toml, if it exists]
-    #[arg(long, env = "SAGABOX_CONFIG")]
-    config: Option<PathBuf>,
-    /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
-    #[arg(long, env = "SAGABOX_STRICT")]
-    strict: bool,
-    /// Directory for the component that is built
-    #[arg(long, default_value = "target/plugins")]
-    out: PathBuf,
-    /// Directory for intermediate files of the compiler
-    #[arg(long, default_value = build::TARGET)]
-    target: PathBuf,
+    #[command(flatten)]
+    developed: Developed,
 }
 
 /// The result of a simulation.
@@ -68,33 +56,19 @@ impl Sim {
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let overrides = Overrides { strict: self.strict, ..Overrides::default() };
-        let settings = Settings::load(self.config.as_deref(), overrides)
-            .map_err(|error| InputError(format!("{error:#}")))?;
-        let is_source = self.plugin.is_dir();
-        let component = match is_source {
-            true => plugins::build::component(&self.plugin, &self.out, &self.target)?,
-            false => self.plugin.clone(),
-        };
-        let folder = self.simulations.clone().unwrap_or_else(|| match is_source {
-            true => self.plugin.join(simulation::IN_SOURCE),
-            false => simulation::beside(&component),
-        });
+        let settings = self.developed.settings()?;
+        let component = self.developed.component()?;
+        let beside = simulation::beside(&component);
+        let folder = self.developed.folder(simulation::IN_SOURCE, beside);
+        let folder = self.simulations.clone().unwrap_or(folder);
         let files = scenario::files_in(&folder).map_err(|error| {
             InputError(format!("{error:#}; add simulations there, or use --simulations"))
         })?;
-        let (cache, _temporary) =
-            settings.sandbox.cache.or_temporary().context("create a temporary directory")?;
-        // A component under development is neither signed nor pinned.
-        let sandbox = Sandbox::new(wasm::Settings {
-            trust: Policy::default(),
-            cache,
-            ..settings.sandbox.clone()
-        })?;
+        let (sandbox, _temporary) = developed::cached_sandbox(&settings)?;
+        let sandbox = Sandbox::new(sandbox)?;
         let mut ran = Vec::new();
         for file in files {
-            let simulations =
-                simulation::read(&file).map_err(|error| InputError(format!("{error:#}")))?;
+            let simulations = simulation::read(&file).map_err(InputError::of)?;
             for simulation in simulations {
                 let part = self.filter.as_deref().unwrap_or_default();
                 if simulation.name.contains(part) {
@@ -184,7 +158,7 @@ impl Sim {
         }
         output::line(&format!(
             "       repeat: sagabox sim {} --filter {:?} --seed {}",
-            self.plugin.display(),
+            self.developed.plugin.display(),
             simulation.name,
             failing.seed
         ));

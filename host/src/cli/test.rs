@@ -6,17 +6,15 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
+use super::developed::{self, Developed};
+use super::input_error::InputError;
+use super::output;
 use super::output::grouped;
-use super::{InputError, build, output};
-use crate::config::{Overrides, Settings};
 use crate::plugins::wasm;
-use crate::plugins::{self, trust::Policy};
 use crate::verify::scenario::{self, Bench, Costs, Scenario, ScenarioResult};
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// A component, or the source directory of a plugin, which is built first
-    plugin: PathBuf,
     /// File or directory of scenarios, or of files of instances [default: those in the source directory, or next to the component]
     #[arg(long)]
     scenarios: Option<PathBuf>,
@@ -29,18 +27,8 @@ pub(crate) struct Test {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file, for its limits [default: sagabox.toml, if it exists]
-    #[arg(long, env = "SAGABOX_CONFIG")]
-    config: Option<PathBuf>,
-    /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
-    #[arg(long, env = "SAGABOX_STRICT")]
-    strict: bool,
-    /// Directory for the component that is built
-    #[arg(long, default_value = "target/plugins")]
-    out: PathBuf,
-    /// Directory for intermediate files of the compiler
-    #[arg(long, default_value = build::TARGET)]
-    target: PathBuf,
+    #[command(flatten)]
+    developed: Developed,
 }
 
 /// The results of one file of scenarios.
@@ -56,24 +44,15 @@ impl Test {
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let overrides = Overrides { strict: self.strict, ..Overrides::default() };
-        let settings = Settings::load(self.config.as_deref(), overrides)
-            .map_err(|error| InputError(format!("{error:#}")))?;
-        let is_source = self.plugin.is_dir();
-        let component = match is_source {
-            true => plugins::build::component(&self.plugin, &self.out, &self.target)?,
-            false => self.plugin.clone(),
-        };
-        let folder = self.scenarios.clone().unwrap_or_else(|| match is_source {
-            true => self.plugin.join(scenario::IN_SOURCE),
-            false => scenario::beside(&component),
-        });
+        let settings = self.developed.settings()?;
+        let component = self.developed.component()?;
+        let folder = self.developed.folder(scenario::IN_SOURCE, scenario::beside(&component));
+        let folder = self.scenarios.clone().unwrap_or(folder);
         let files = scenario::files_in(&folder).map_err(|error| {
             InputError(format!("{error:#}; add scenarios there, or use --scenarios"))
         })?;
         let configurations = settings.configurations();
-        // A component under development is neither signed nor pinned.
-        let sandbox = wasm::Settings { trust: Policy::default(), ..settings.sandbox };
+        let sandbox = developed::sandbox(&settings);
         let filter = self.filter.as_deref();
         let bench = Bench::new(&component, &sandbox)?.configured(configurations);
         let played = play(bench, &files, filter)?;
@@ -110,7 +89,7 @@ pub(crate) fn play(
 
 /// The scenarios of a file whose names contain the text.
 fn chosen(file: &Path, filter: Option<&str>) -> anyhow::Result<Vec<Scenario>> {
-    let mut scenarios = scenario::read(file).map_err(|error| InputError(format!("{error:#}")))?;
+    let mut scenarios = scenario::read(file).map_err(InputError::of)?;
     scenarios.retain(|scenario| filter.is_none_or(|part| scenario.scenario.contains(part)));
     Ok(scenarios)
 }

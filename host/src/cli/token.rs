@@ -11,9 +11,10 @@ use sagabox_engine::model::Timestamp;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::host_args::HostArgs;
+use super::input_error::InputError;
 use super::output::{self, Row};
 use super::pages::{self, Paging};
-use super::{HostArgs, InputError};
 use crate::access::{Fingerprint, Rate, Role};
 use crate::io::durations;
 use crate::io::files;
@@ -165,12 +166,7 @@ impl List {
 impl Revoke {
     async fn execute(self) -> anyhow::Result<()> {
         let path = format!("/tokens/{}/revoke", self.id);
-        let body = json!({ "reason": self.reason });
-        let answer: Box<RawValue> = self.host.client()?.post(&path, &body).await?;
-        match self.host.json {
-            true => output::json_text(answer.get()),
-            false => output::line(&format!("token {} is revoked", self.id)),
-        }
-        Ok(())
+        let done = format!("token {} is revoked", self.id);
+        self.host.post_reason(&path, self.reason.as_deref(), &done).await
     }
 }

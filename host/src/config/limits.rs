@@ -29,7 +29,7 @@ macro_rules! limits {
     (
         host { $($host:ident: $host_type:ty,)* }
         call {
-            $($(#[$doc:meta])* $call:ident: $said:ty, $field:ident = $default:expr,
+            $($(#[$doc:meta])* $call:ident: $said:ty, $field:ident = $default:expr, $measure:expr,
                 $effect:literal, $test:literal;)*
         }
     ) => {
@@ -138,7 +138,7 @@ impl Limits {
     pub(super) fn engine(&self) -> Result<engine::Settings, Fault> {
         let default = engine::Settings::default();
         let key = "limits.lookup_timeout_ms";
-        let lookup_timeout = super::millis(key, self.lookup_timeout_ms.as_ref(), TIMEOUT_MS)?;
+        let lookup_timeout = super::work::millis(key, self.lookup_timeout_ms.as_ref(), TIMEOUT_MS)?;
         Ok(engine::Settings {
             shards: self.shards.map_or(default.shards, NonZeroUsize::get),
             lookup_timeout: lookup_timeout.unwrap_or(default.lookup_timeout),

@@ -8,15 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub(crate) use reading::{
-    StoreGuard, TOKEN, Unreadable, bytes, guard_store, is_of_store, open, text,
+    BYTE_ORDER_MARK, StoreGuard, TOKEN, Unreadable, bytes, guard_store, is_of_store, open, text,
 };
 
 /// The most bytes of a file that people write: a configuration, a lock file, a scenario. Some
 /// thousand times the size of a long one.
 pub(crate) const TEXT_BYTES_MAX: usize = 8 << 20;
-
-/// The byte order mark, which some editors put before UTF-8. It is not part of the text.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Replaces a file by renaming a new one. A reader sees either the old or the new content. If
 /// the disk is full, the old one stays.

@@ -49,13 +49,13 @@ use crate::access::Permission;
 use crate::api::{self, Beside, Caller, Needs, Served, Shared};
 
 /// The state that the pages share.
-struct Desk {
+struct PagesState {
     site: Shared,
     live: Arc<Live>,
 }
 
 /// It is cloned for each request.
-type Pages = Arc<Desk>;
+type Pages = Arc<PagesState>;
 
 /// One method of one page.
 struct PageRoute {
@@ -120,7 +120,7 @@ impl PageRoute {
 /// The pages and their files, as the host serves them beside the API.
 pub(crate) fn beside(site: &Shared) -> Beside {
     let live = Arc::new(Live::new(site.stopping.clone()));
-    let pages = Arc::new(Desk { site: Arc::clone(site), live });
+    let pages = Arc::new(PagesState { site: Arc::clone(site), live });
     let serve = |route: PageRoute| -> Served {
         let is_audited = route.is_audited();
         let handler = route.handler.with_state(Arc::clone(&pages));

@@ -16,6 +16,7 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
 use crate::decisions::json::Difference;
 use crate::decisions::kinds::Aspects;
 use crate::decisions::recorded::{self, Messages, asks, failed};
+use crate::plugins::factory::PluginFactory;
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::query::Queries;
 
@@ -128,6 +129,15 @@ pub struct KeptVersions {
 }
 
 impl KeptVersions {
+    /// Loads versions as the factory loads files.
+    pub fn of(factory: &PluginFactory) -> Self {
+        Self {
+            sandbox: factory.sandbox.clone(),
+            configurations: factory.configurations.clone(),
+            queries: Arc::clone(&factory.queries),
+        }
+    }
+
     /// The plugin of this name in the component with this digest. The component is compiled, which
     /// takes a while if the cache does not have it.
     ///

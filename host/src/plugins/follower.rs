@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::plugins::factory::Find;
-use crate::plugins::watch::{News, Watcher};
+use crate::plugins::watch::{Changes, Watcher};
 
 pub(crate) struct Follower {
     /// The log line for a directory that cannot be read.
@@ -42,18 +42,18 @@ impl Follower {
 
     /// Looks at the directory again. Returns none if it cannot be read: the last result still
     /// counts then.
-    pub(crate) async fn look(&mut self) -> Option<News> {
+    pub(crate) async fn look(&mut self) -> Option<Changes> {
         let mut watcher = self.watcher.take()?;
         let looked = tokio::task::spawn_blocking(move || {
-            let news = watcher.look();
-            (watcher, news)
+            let changes = watcher.look();
+            (watcher, changes)
         });
-        let (watcher, news) = looked.await.ok()?;
+        let (watcher, changes) = looked.await.ok()?;
         self.watcher = Some(watcher);
-        match news {
-            Ok(news) => {
+        match changes {
+            Ok(changes) => {
                 self.is_blind = false;
-                Some(news)
+                Some(changes)
             }
             Err(error) => {
                 // Logged once, because there are several looks a second.

@@ -27,7 +27,7 @@ use crate::plugins::rollout::{Beside, Candidates, Served};
 use crate::plugins::status::{PluginStatus, PluginView, RefusedView};
 use crate::plugins::trust;
 use crate::plugins::wasm::{self, LoadedPlugin, Unfit};
-use crate::plugins::watch::{File, News, Watcher};
+use crate::plugins::watch::{Changes, File, Watcher};
 
 /// The number of what is found at a path at the start.
 const FIRST: u64 = 1;
@@ -262,7 +262,8 @@ impl Loader {
     }
 
     async fn look(&mut self) {
-        let Some(News { files, removed, companions, others }) = self.follower.look().await else {
+        let Some(Changes { files, removed, companions, others }) = self.follower.look().await
+        else {
             return;
         };
         others.iter().for_each(|others| self.plugin_status.leave_out(others));

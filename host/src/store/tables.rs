@@ -221,6 +221,14 @@ pub(super) fn write_messages(writer: &Connection, batch: &Batch) -> Result<(), W
 
 /// What is held, parked or dead.
 pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
+    write_held(writer, batch)?;
+    write_parked(writer, batch)?;
+    write_waits(writer, batch)?;
+    write_dead_letters(writer, batch)?;
+    write_items(writer, batch)
+}
+
+fn write_held(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     let sql = "DELETE FROM held WHERE plugin = ? AND key = ? AND position = ?";
     each(writer, sql, &batch.held_removed, |(plugin, key, position)| {
         (plugin.as_str(), key.as_str(), integer(position.0))
@@ -236,7 +244,11 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
             json_rows(&held.reached),
             held.due.as_ref().map(json_rows),
         )
-    })?;
+    })
+}
+
+/// Events and messages behind dead letters.
+fn write_parked(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     each(writer, PARKED_EVENT_GOES, &batch.parked_removed, |(plugin, key, position)| {
         (plugin.as_str(), key.as_str(), integer(position.0))
     })?;
@@ -251,7 +263,11 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
                VALUES (?, ?, ?, ?)";
     each(writer, sql, &batch.parked_messages, |(lane, sequence)| {
         (lane.sink.as_str(), integer(sequence.0), lane.plugin.as_str(), lane.key.as_str())
-    })?;
+    })
+}
+
+/// Pauses before the next attempt, of events and messages.
+fn write_waits(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     let sql = "DELETE FROM waits WHERE plugin = ? AND key = ?";
     each(writer, sql, &batch.waits_removed, |(plugin, key)| (plugin.as_str(), key.as_str()))?;
     let sql = "INSERT OR REPLACE INTO waits (plugin, key, place, attempt, since, until, reason) \
@@ -278,7 +294,10 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
             integer(wait.until.0),
             wait.reason.as_str(),
         )
-    })?;
+    })
+}
+
+fn write_dead_letters(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
                edited, message_kind, event_type, hops, cause, batch, log) \
@@ -293,8 +312,7 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
         batch.dead_letters_closed.iter().filter(|closing| closing.status == compensated);
     each(writer, DEAD_LETTER_COMPENSATED, compensated, |closing| [integer(closing.id.0)])?;
     let sql = "UPDATE dead_letters SET reason = reason || '; ' || ? WHERE id = ?";
-    each(writer, sql, &batch.dead_letters_noted, |(id, note)| (note.as_str(), integer(id.0)))?;
-    write_items(writer, batch)
+    each(writer, sql, &batch.dead_letters_noted, |(id, note)| (note.as_str(), integer(id.0)))
 }
 
 /// What the commit says of the items of operators' batches.

@@ -25,70 +25,26 @@ const READY_PAUSE: Duration = Duration::from_millis(2);
 pub async fn measure(settings: &Settings) -> Result<String> {
     let mut fresh = start().await;
     let mut full = start().await;
-    let empty_memory = process::memory(full.process())?.0;
-    let empty_start = restart(&mut full).await?;
+    let empty = Started::measure(&mut full).await?;
     let filling = Instant::now();
     fill(Target::of(&full), settings).await?;
     let filling = filling.elapsed();
     let filled_memory = process::memory(full.process())?;
-    let filled_start = restart(&mut full).await?;
-    let started_memory = process::memory(full.process())?;
-
-    let ending = settings.events.min(settings.instances / settings.rounds);
-    ensure!(ending > 0, "--instances: at least one for each round");
-    let mut rates =
-        [[Spread::default(), Spread::default()], [Spread::default(), Spread::default()]];
-    for round in 0..settings.rounds {
-        for (rates, host) in rates.iter_mut().zip([&fresh, &full]) {
-            let name = format!("r{round}");
-            let outcome =
-                throughput::run(Target::of(host), SAGA, &name, settings.events, settings).await?;
-            rates[0].push(rate(settings.events, outcome.elapsed));
-        }
-        // The filled store ends instances that have waited since it was filled, from all
-        // over it; the fresh one as many that were just started.
-        start_instances(
-            Target::of(&fresh),
-            "fresh",
-            round * ending..(round + 1) * ending,
-            settings,
-        )
-        .await?;
-        let old = (0..ending).map(|n| n * settings.rounds + round);
-        let elapsed = end_instances(Target::of(&full), "fill", old, ending, settings).await?;
-        rates[1][1].push(rate(ending, elapsed));
-        let young = round * ending..(round + 1) * ending;
-        let elapsed = end_instances(Target::of(&fresh), "fresh", young, ending, settings).await?;
-        rates[0][1].push(rate(ending, elapsed));
-    }
+    let filled = Started::measure(&mut full).await?;
+    let rates = rounds(&fresh, &full, settings).await?;
     let highest = process::memory(full.process())?.1;
     full.client().assert_no_dead_letters().await;
     full.stop().await;
     fresh.stop().await;
 
-    let mut rows = Vec::new();
-    for (which, what) in ["saga", "process manager: events of running instances"].iter().enumerate()
-    {
-        for (store, name) in ["fresh", "filled"].iter().enumerate() {
-            let mut row = vec![format!("{what}, {name} store")];
-            row.extend(rate_cells(&rates[store][which]));
-            row.push(ratio(rates[store][which].median(), rates[0][which].median()));
-            rows.push(row);
-        }
-    }
-    let header = ["throughput", "events/s", "slowest", "fastest", "of the fresh"];
-    let mut text = table(&header, &rows);
+    let mut text = throughput_table(&rates);
     text.push('\n');
-    let row = |name: &str, ready: Duration, now: u64, highest: u64| {
-        let ready = format!("{:.2}", ready.as_secs_f64());
-        vec![name.to_owned(), ready, mebibytes(now), mebibytes(highest)]
-    };
     text.push_str(&table(
         &["host", "start to /readyz s", "resident MiB", "highest MiB"],
         &[
-            row("empty store", empty_start, empty_memory, empty_memory),
-            row("filled store, just started", filled_start, started_memory.0, started_memory.1),
-            row("filled store, after the rounds", filled_start, started_memory.0, highest),
+            empty.row("empty store", empty.memory),
+            filled.row("filled store, just started", filled.highest),
+            filled.row("filled store, after the rounds", highest),
         ],
     ));
     text.push_str(&format!(
@@ -101,6 +57,68 @@ pub async fn measure(settings: &Settings) -> Result<String> {
         mebibytes(filled_memory.0),
     ));
     Ok(text)
+}
+
+/// What a start costs, on the store as it is.
+struct Started {
+    until_ready: Duration,
+    memory: u64,
+    highest: u64,
+}
+
+impl Started {
+    async fn measure(host: &mut Host) -> Result<Self> {
+        let until_ready = restart(host).await?;
+        let (memory, highest) = process::memory(host.process())?;
+        Ok(Self { until_ready, memory, highest })
+    }
+
+    fn row(&self, name: &str, highest: u64) -> Vec<String> {
+        let until_ready = format!("{:.2}", self.until_ready.as_secs_f64());
+        vec![name.to_owned(), until_ready, mebibytes(self.memory), mebibytes(highest)]
+    }
+}
+
+/// Events in a second, for the fresh and the filled store: of a saga, and of running instances.
+type Rates = [[Spread; 2]; 2];
+
+async fn rounds(fresh: &Host, full: &Host, settings: &Settings) -> Result<Rates> {
+    let ending = settings.events.min(settings.instances / settings.rounds);
+    ensure!(ending > 0, "--instances: at least one for each round");
+    let mut rates = Rates::default();
+    for round in 0..settings.rounds {
+        for (rates, host) in rates.iter_mut().zip([fresh, full]) {
+            let name = format!("r{round}");
+            let outcome =
+                throughput::run(Target::of(host), SAGA, &name, settings.events, settings).await?;
+            rates[0].push(rate(settings.events, outcome.elapsed));
+        }
+        // The filled store ends instances that have waited since it was filled, from all
+        // over it; the fresh one as many that were just started.
+        let young = round * ending..(round + 1) * ending;
+        start_instances(Target::of(fresh), "fresh", young.clone(), settings).await?;
+        let old = (0..ending).map(|n| n * settings.rounds + round);
+        let elapsed = end_instances(Target::of(full), "fill", old, ending, settings).await?;
+        rates[1][1].push(rate(ending, elapsed));
+        let elapsed = end_instances(Target::of(fresh), "fresh", young, ending, settings).await?;
+        rates[0][1].push(rate(ending, elapsed));
+    }
+    Ok(rates)
+}
+
+fn throughput_table(rates: &Rates) -> String {
+    let mut rows = Vec::new();
+    for (which, what) in ["saga", "process manager: events of running instances"].iter().enumerate()
+    {
+        for (store, name) in ["fresh", "filled"].iter().enumerate() {
+            let mut row = vec![format!("{what}, {name} store")];
+            row.extend(rate_cells(&rates[store][which]));
+            row.push(ratio(rates[store][which].median(), rates[0][which].median()));
+            rows.push(row);
+        }
+    }
+    let header = ["throughput", "events/s", "slowest", "fastest", "of the fresh"];
+    table(&header, &rows)
 }
 
 async fn start() -> Host {

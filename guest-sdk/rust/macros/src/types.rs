@@ -313,6 +313,10 @@ mod tests {
             ),
             "is for a struct",
         );
+    }
+
+    #[test]
+    fn a_wrong_item_is_reported_with_what_is_right() {
         for wrong in [
             quote!(
                 struct A;

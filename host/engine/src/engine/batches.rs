@@ -33,13 +33,14 @@ const WINDOW: usize = 1_024;
 const CALLS_MAX: usize = 256;
 /// Redrives that have not ended. Each has its event in the memory of a stage, or waits as a row.
 const IN_PROGRESS_MAX: usize = 4_096;
-/// Between two looks at what became of the redrives.
+/// The pause between two looks at what became of the redrives.
 const LOOK: Duration = Duration::from_millis(50);
-/// Until an item is tried again that waits for others of its key.
+/// The pause before the batch acts again on an item that waits for others of its key.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Until an item is tried again whose plugin or sink is not there, or whose event found no room.
+/// The pause before the batch acts again on an item whose plugin or sink does not exist, or whose
+/// event found no room.
 const AGAIN_UNSERVED: Duration = Duration::from_secs(1);
-/// Until a read or a write of items that failed is repeated.
+/// The pause before a failed read or write of items is repeated.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// How a run of a batch ended.
@@ -98,16 +99,16 @@ struct Waiting {
     not_before: Instant,
 }
 
-/// What a call said of an item.
+/// The result of a call for an item.
 enum Said {
     /// The action is durable.
     Began,
     Note(ItemOutcome, String),
-    /// It is possible soon.
+    /// The action is possible soon.
     Later,
-    /// It is possible when something else has changed. The text says what.
+    /// The action is possible when something else has changed. The text says what.
     WaitsFor(String),
-    /// It may have taken effect.
+    /// The action may have taken effect.
     Unsure,
 }
 
@@ -125,7 +126,8 @@ struct Run<'r> {
     window: BTreeMap<u64, Waiting>,
     /// The last item that was read; none if all were.
     read_to: Option<u64>,
-    /// Tasks of their own: a read that has begun must not wait for this one.
+    /// The calls run in tasks of their own, because a read that has begun must not wait for this
+    /// task.
     calls: FuturesUnordered<BoxFuture<'static, (BatchItem, Said)>>,
     /// Lanes with a call or a redrive under way.
     busy: BTreeSet<Lane>,
@@ -133,7 +135,7 @@ struct Run<'r> {
     unsure: Vec<BatchItem>,
     notes: Vec<ItemNote>,
     waits_for: Option<String>,
-    /// What is stored of that.
+    /// The value of `waits_for` that the store has.
     remarked: Option<String>,
     too_many: Option<TooMany>,
     next_look: Instant,
@@ -166,7 +168,7 @@ impl Run<'_> {
             }
             let is_idle = self.calls.is_empty() && self.in_progress.is_empty();
             if begun == 0 && is_idle && self.unsure.is_empty() && self.read_to.is_some() {
-                // Everything in memory may wait for an item that is not.
+                // Each item in memory may wait for one that is not in memory yet.
                 self.read_more().await?;
             }
             let wake = self.next_wake(Instant::now());
@@ -187,7 +189,7 @@ impl Run<'_> {
         }
     }
 
-    /// What an earlier run has begun goes on.
+    /// Continues the items that an earlier run has begun.
     async fn take_up(&mut self) -> Result<(), Interrupted> {
         let (mut after, in_progress) = (0, ItemOutcome::InProgress);
         loop {
@@ -270,7 +272,7 @@ impl Run<'_> {
                 self.in_progress.insert(item.item, (lane, Begun::Now));
                 return;
             }
-            // The lane stays busy until it is certain.
+            // The lane stays busy until the outcome is certain.
             Said::Unsure => return self.unsure.push(item),
             Said::Note(outcome, reason) => {
                 self.notes.push(ItemNote { item: item.item, outcome, reason });
@@ -311,8 +313,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds out about calls that had no answer. The engine has recovered, so what they did is
-    /// stored, or they did nothing.
+    /// Reads the outcome of calls that had no answer. The engine has recovered, so the store has
+    /// what they did, or they did nothing.
     async fn make_sure(&mut self) -> Result<(), Interrupted> {
         let asked: Vec<u64> = self.unsure.iter().map(|item| item.item).collect();
         let found: BTreeMap<_, _> = self.outcomes(&asked).await?.into_iter().collect();
@@ -335,7 +337,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes what is noted.
+    /// Writes the outcomes that are noted, and what the batch waits for.
     async fn flush(&mut self) -> Result<(), Interrupted> {
         let (items, id) = self.items();
         if !self.notes.is_empty() {
@@ -350,13 +352,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Begins nothing more, and waits for the calls that are under way.
+    /// Waits for the calls that are under way, and begins no more.
     async fn end_calls(&mut self) -> Result<(), Interrupted> {
         while let Some((item, said)) = self.calls.next().await {
             self.on_said(item, said);
         }
         let (items, id) = self.items();
-        // What is not written is found out again by the next run.
+        // The next run reads again what this one does not write.
         let notes = std::mem::take(&mut self.notes);
         if !notes.is_empty() {
             items.note(id, &notes).await.map_err(|_| Interrupted)?;
@@ -384,14 +386,14 @@ impl Run<'_> {
             && self.unsure.is_empty()
     }
 
-    /// When something can be done without the end of a call.
+    /// The time of the next step that does not wait for a call.
     fn next_wake(&self, now: Instant) -> Instant {
         let has_to_look =
             !(self.in_progress.is_empty() && self.unsure.is_empty() && self.notes.is_empty());
         let look = has_to_look.then_some(self.next_look);
         let ready = self.window.values().map(|waiting| waiting.not_before).min();
         let begin = self.pace.next_room(now).zip(ready).map(|(room, ready)| room.max(ready));
-        // Where nothing else is to be waited for, the look is what ends the waiting.
+        // If no other step has a time, the next look ends the waiting.
         look.into_iter().chain(begin.filter(|begin| *begin > now)).min().unwrap_or(now + LOOK)
     }
 }
@@ -427,7 +429,7 @@ fn said_of(too_many: TooMany) -> String {
     }
 }
 
-/// Acts on one item.
+/// Acts on one item, and returns the result.
 async fn act(of: &Of, item: &BatchItem) -> Said {
     let Of { engine, batch, .. } = of;
     let action = match batch.action {

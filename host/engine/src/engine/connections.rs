@@ -180,7 +180,7 @@ impl Connections {
         }
     }
 
-    /// The way of the engine's handle to the stages.
+    /// The channels by which the engine's handle reaches the stages.
     pub(super) fn epoch(self) -> Epoch {
         let Self { work, log, queues, outboxes, dispatchers, sinks, .. } = self;
         Epoch { work, log, queues, outboxes, plugins: dispatchers, sinks }

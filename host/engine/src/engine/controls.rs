@@ -5,7 +5,6 @@
 //! resumption takes the same way. If a call fails with [`ControlError::Unavailable`], the control
 //! may be set; the list of the controls shows it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,26 +12,25 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Epoch, OfferError, Shared};
+use super::{Engine, OfferError, Shared};
 use crate::changes::controls::NextEnd;
-use crate::changes::requests::{PluginRequest, PluginWaiting, SinkRequest, SinkWaiting};
+use crate::changes::requests::{PluginRequest, SinkRequest};
 use crate::changes::{ControlChange, Work};
 use crate::lock;
 use crate::model::{
-    Control, ControlId, ControlKind, Key, Limit, Message, Pause, PluginName, Position, Sequence,
-    SinkName, Target, Timestamp,
+    Control, ControlId, ControlKind, Key, Limit, Pause, PluginName, SinkName, Target,
 };
 use crate::pure::monotonic::Instant;
 use crate::pure::routes;
-use crate::seams::store::{Page, Store};
 
-/// The pauses and limits that can be set: each is in memory, and a stage looks through them when one
-/// changes.
+/// The most pauses and limits that can be set. Each is in memory, and a stage looks through all of
+/// them when one changes.
 const CONTROLS_MAX: usize = 10_000;
-/// The retry time that a sender gets while the door is paused: for a pause without an end, and at most.
+/// The retry time that a sender gets while the door is paused: this one for a pause without an end,
+/// and at most `DOOR_RETRY_AFTER_MAX`.
 const DOOR_RETRY_AFTER: Duration = Duration::from_secs(30);
 const DOOR_RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
-/// The pause before a pause whose end could not be written is ended again.
+/// The delay before the host tries again to end a pause whose end it could not write.
 const END_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a control is not changed.
@@ -57,19 +55,6 @@ pub enum ControlError {
     /// The store failed, or the engine recovers or stops. The change may have been made.
     #[error("the store does not answer: {0}; whether the change was made shows in the list")]
     Unavailable(String),
-}
-
-/// A pause, and what waits because of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PauseStatus {
-    /// The pause.
-    pub pause: Pause,
-    /// How many events or messages wait. For a plugin: the positions of the log that it has not
-    /// settled, which may be of events that are not for it. None for the door, where senders
-    /// wait, and where no stage serves the target.
-    pub waiting: Option<u64>,
-    /// The wall-clock date of the oldest of these.
-    pub oldest: Option<Timestamp>,
 }
 
 impl Engine {
@@ -122,7 +107,7 @@ impl Engine {
 
     async fn set(&self, control: Control) -> Result<(), ControlError> {
         let shared = Arc::clone(&self.shared);
-        // It runs to its end, also if the caller goes away.
+        // The change runs to its end, also if the caller stops waiting.
         detached(async move {
             let _one = shared.changing_controls.lock().await;
             let is_new = match control.id().kind {
@@ -226,26 +211,6 @@ impl Engine {
         let retry_after = left.clamp(Duration::from_secs(1), DOOR_RETRY_AFTER_MAX);
         OfferError::Paused { reason: pause.reason.clone(), retry_after }
     }
-
-    /// The pauses, in the order of their targets, and what waits because of each. It asks the
-    /// stages, and reads the oldest event or message of each from the store.
-    pub async fn pauses(&self) -> Vec<PauseStatus> {
-        let pauses = self.shared.controls.pauses();
-        let epoch = if pauses.is_empty() { None } else { self.shared.epoch() };
-        let Some(epoch) = epoch else {
-            let status = |pause| PauseStatus { pause, waiting: None, oldest: None };
-            return pauses.into_iter().map(status).collect();
-        };
-        let waiting = Waiting::ask(&epoch, &pauses).await;
-        // A channel that is held here would keep the stages from ending.
-        drop(epoch);
-        let mut statuses = Vec::with_capacity(pauses.len());
-        for pause in pauses {
-            let (waiting, oldest) = waiting.of(&pause.target, &*self.shared.parts.store).await;
-            statuses.push(PauseStatus { pause, waiting, oldest });
-        }
-        statuses
-    }
 }
 
 /// Runs a change of the controls to its end.
@@ -262,7 +227,7 @@ async fn detached<T: Send + 'static>(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Only {
     Always,
-    /// If its time is over, and no operator has set another one meanwhile.
+    /// Only if its time is over, and no operator has set another one meanwhile.
     IfOver,
 }
 
@@ -345,7 +310,7 @@ async fn end_each(shared: &Arc<Shared>) {
             let engine = Engine { shared: Arc::clone(shared) };
             match engine.remove(ControlKind::Pause, target.clone(), Only::IfOver).await {
                 Ok(()) => tracing::info!(%target, "the pause is over"),
-                // An operator was faster.
+                // An operator removed or changed the pause meanwhile.
                 Err(ControlError::NotPaused(_)) => {}
                 Err(error) => {
                     tracing::warn!(%target, %error, "a pause that is over cannot be ended; retrying");
@@ -375,127 +340,4 @@ async fn end_each(shared: &Arc<Shared>) {
             () = sleep => {}
         }
     }
-}
-
-/// The answers of the stages.
-#[derive(Default)]
-struct Waiting {
-    plugins: BTreeMap<PluginName, PluginWaiting>,
-    sinks: BTreeMap<SinkName, SinkWaiting>,
-}
-
-impl Waiting {
-    async fn ask(epoch: &Epoch, pauses: &[Pause]) -> Self {
-        let mut answers = Self::default();
-        let plugins = epoch.plugins.all().into_iter().filter(|(name, _)| {
-            pauses.iter().any(|pause| match &pause.target {
-                Target::Plugin { plugin } | Target::Key { plugin, .. } => plugin == name,
-                _ => false,
-            })
-        });
-        for (name, requests) in plugins {
-            let (reply, answer) = oneshot::channel();
-            let _ = requests.send(PluginRequest::Waiting(reply));
-            drop(requests);
-            answers.plugins.extend(answer.await.ok().map(|waiting| (name, waiting)));
-        }
-        let sinks: Vec<_> = lock(&epoch.sinks)
-            .iter()
-            .map(|(name, requests)| (name.clone(), requests.clone()))
-            .collect();
-        let is_of_sinks =
-            |pause: &Pause| matches!(pause.target, Target::Sink { .. } | Target::Type { .. });
-        if pauses.iter().any(is_of_sinks) {
-            for (name, requests) in sinks {
-                let (reply, answer) = oneshot::channel();
-                let _ = requests.send(SinkRequest::Waiting(reply));
-                drop(requests);
-                answers.sinks.extend(answer.await.ok().map(|waiting| (name, waiting)));
-            }
-        }
-        answers
-    }
-
-    /// How much waits for a target, and since when.
-    async fn of(&self, target: &Target, store: &dyn Store) -> (Option<u64>, Option<Timestamp>) {
-        match target {
-            Target::Ingest => (None, None),
-            Target::Plugin { plugin } => match self.plugins.get(plugin) {
-                Some(waiting) => (Some(waiting.positions), waiting.oldest),
-                None => (None, None),
-            },
-            Target::Key { plugin, key } => {
-                let Some(waiting) = self.plugins.get(plugin) else { return (None, None) };
-                let (count, first) = waiting.keys.get(key).copied().unwrap_or_default();
-                let oldest = match first {
-                    Some(first) => oldest_parked(store, plugin, key, first).await,
-                    None => None,
-                };
-                (Some(count as u64), oldest)
-            }
-            Target::Sink { sink } => match self.sinks.get(sink) {
-                Some(waiting) => {
-                    let oldest = oldest_message(store, sink, waiting.settled, waiting.messages);
-                    (Some(waiting.messages), oldest.await)
-                }
-                None => (None, None),
-            },
-            Target::Type { message_type } => self.of_type(message_type, store).await,
-        }
-    }
-
-    async fn of_type(
-        &self,
-        message_type: &str,
-        store: &dyn Store,
-    ) -> (Option<u64>, Option<Timestamp>) {
-        let (mut count, mut oldest) = (None, None);
-        for (sink, waiting) in &self.sinks {
-            let is_queue = routes::queue_name(sink) == Some(message_type);
-            let (more, date) = match waiting.types.get(message_type) {
-                _ if is_queue => {
-                    let date = oldest_message(store, sink, waiting.settled, waiting.messages);
-                    (waiting.messages, date.await)
-                }
-                Some((rows, Some(first))) => {
-                    let read = store.read_messages(sink, &[*first], 1).await;
-                    (*rows as u64, read.ok().and_then(|rows| date_of(rows.first()?)))
-                }
-                Some((rows, None)) => (*rows as u64, None),
-                None => continue,
-            };
-            *count.get_or_insert(0) += more;
-            oldest = oldest.into_iter().chain(date).min();
-        }
-        (count, oldest)
-    }
-}
-
-async fn oldest_parked(
-    store: &dyn Store,
-    plugin: &PluginName,
-    key: &Key,
-    first: Position,
-) -> Option<Timestamp> {
-    let page = Page { rows: 1, bytes: 1 };
-    let rows = store.read_parked(plugin, key, Position(first.0.saturating_sub(1)), page).await;
-    rows.ok()?.first().map(|entry| entry.received_at)
-}
-
-async fn oldest_message(
-    store: &dyn Store,
-    sink: &SinkName,
-    settled: Sequence,
-    messages: u64,
-) -> Option<Timestamp> {
-    if messages == 0 {
-        return None;
-    }
-    let rows = store.read_outbox(sink, settled, Page { rows: 1, bytes: 1 }).await;
-    rows.ok().and_then(|rows| date_of(rows.first()?))
-}
-
-/// The host dates the messages that it makes.
-fn date_of(message: &Arc<Message>) -> Option<Timestamp> {
-    message.event.time.as_deref().and_then(Timestamp::from_rfc3339)
 }

@@ -128,7 +128,8 @@ impl Engine {
         }
         let now = (self.shared.parts.clock)();
         let event = Event {
-            // Of the instance as the other host had it, whatever version serves here.
+            // The id follows from the instance as the other host had it, whatever version serves
+            // here.
             id: identity::import_event_id(plugin, key, &import.instance),
             source: identity::source(plugin),
             event_type: reserved::INSTANCE_IMPORTED.to_owned(),
@@ -150,7 +151,7 @@ impl Engine {
     }
 }
 
-/// What is asked of a plugin's timers, too.
+/// Checks the rules that apply to a plugin's timers, too.
 fn check_timer(timer: &ImportedTimer) -> Result<(), ImportError> {
     let name = timer.name.as_str();
     let bad = |reason: String| Err(ImportError::BadTimer { name: name.to_owned(), reason });

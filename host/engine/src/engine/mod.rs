@@ -11,6 +11,7 @@ mod delivering;
 mod ending;
 mod importing;
 mod operators;
+mod paused;
 mod plugins;
 mod queues;
 mod stages;
@@ -50,10 +51,11 @@ use crate::stages::shard::Shards;
 use crate::stages::sinks::queue::QueueRequest;
 
 pub use self::batches::BatchEnd;
-pub use self::controls::{ControlError, PauseStatus};
+pub use self::controls::ControlError;
 pub use self::ending::EngineEnd;
 pub use self::importing::ImportError;
 pub use self::operators::InstanceError;
+pub use self::paused::PauseStatus;
 use self::queues::Queues;
 use self::stages::{Stages, supervise};
 pub use crate::changes::asking::LookupDown;
@@ -196,13 +198,13 @@ struct Shared {
     cut_off: CancellationToken,
     ended: watch::Sender<Option<EngineEnd>>,
     controls: Arc<Controls>,
-    /// One change of the controls at a time.
+    /// Held while the controls change: they change one after another.
     changing_controls: tokio::sync::Mutex<()>,
     comparison: Comparison,
     measures: Arc<Measures>,
 }
 
-/// How to reach the stages from the first recovery to the next.
+/// The channels to the stages of one epoch.
 #[derive(Clone)]
 struct Epoch {
     work: mpsc::UnboundedSender<Work>,

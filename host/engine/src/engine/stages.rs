@@ -63,18 +63,18 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
             break EngineEnd::Fenced(reason);
         }
         tracing::error!(%reason, "all stages restart from the store");
-        let revived = async {
+        let restarted = async {
             if by_mistake {
-                // The same mistake may happen again at once.
+                // The same panic may happen again at once.
                 tokio::time::sleep(RECOVER_DELAY).await;
             }
-            revive(&shared).await
+            restart(&shared).await
         };
         let next = tokio::select! {
             biased;
             // No stage runs that could be drained.
             () = shared.stop.cancelled() => break EngineEnd::Drained,
-            next = revived => next,
+            next = restarted => next,
         };
         shared.readiness.set(Ok(()));
         stages = next;
@@ -85,7 +85,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
 }
 
 /// Recovers and starts the stages; repeats that until it succeeds.
-async fn revive(shared: &Arc<Shared>) -> Stages {
+async fn restart(shared: &Arc<Shared>) -> Stages {
     loop {
         let attempt = async {
             let recovered = shared.parts.store.recover().await?;
@@ -110,7 +110,8 @@ impl Stages {
         let (stop_deciding, stop_delivering) = (CancellationToken::new(), CancellationToken::new());
         shared.sinks.clear();
         shared.backlog.restart(recovered.position.0);
-        // Before any stage starts: what is paused decides and delivers nothing.
+        // The controls are restored before any stage starts, so that a paused target decides and
+        // delivers nothing.
         shared.controls.restore(recovered.controls, (shared.parts.clock)());
         let plugins = Plugins::start(
             connections.dispatch_context(),
@@ -129,7 +130,8 @@ impl Stages {
         deciding.spawn(end_pauses(Arc::clone(shared), stop_deciding.clone()));
         let (committer, deliveries) =
             (connections.committer(recovered.position), connections.delivering(recovered.sinks));
-        // Before the committer and the sinks' stages start, which use it.
+        // The handle is set before the committer and the stages of the sinks start, because they
+        // use it.
         *lock(&shared.epoch) = Some(connections.epoch());
         let mut committing = JoinSet::new();
         committing.spawn(committer.run(receivers.work));

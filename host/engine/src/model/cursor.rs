@@ -89,8 +89,8 @@ pub struct Counters {
     /// again, and the plugin receives them once more from there.
     #[serde(default)]
     pub requeued: u64,
-    /// The instances of a plugin. So reading how many there are costs the same however many there
-    /// are.
+    /// The number of the plugin's instances. It is kept here so that reading it costs the same for
+    /// any number of instances.
     #[serde(default, skip_serializing_if = "InstanceCounts::is_empty")]
     pub instances: InstanceCounts,
 }

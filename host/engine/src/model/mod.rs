@@ -6,6 +6,7 @@ mod control;
 mod cursor;
 mod decision;
 mod event;
+mod event_json;
 mod hops;
 mod ids;
 mod imported;
@@ -29,7 +30,8 @@ pub use cursor::{Counters, Cursor, InstanceCounts, Span};
 pub use decision::{
     Answer, AnswerValue, Decision, Due, Failure, KeyChange, Outgoing, Question, TimerChange,
 };
-pub use event::{BatchError, Event, EventError, JSON, read_batch};
+pub use event::{Event, EventError, JSON};
+pub use event_json::{BatchError, read_batch};
 pub use hops::{Hops, Origin};
 pub use ids::{
     AgeTime, Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,

@@ -48,7 +48,7 @@ impl DeadLetter {
         }
     }
 
-    /// Notes who asked for what.
+    /// Sets the dead letter's status, and notes who asked for it and why.
     pub(crate) fn resolved(&mut self, status: DeadLetterStatus, resolution: Resolution) {
         self.status = status;
         self.batch = resolution.batch;

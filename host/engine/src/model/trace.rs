@@ -101,7 +101,7 @@ impl TraceContext {
         Self::of(event).filter(|context| context.is_sampled())
     }
 
-    /// Whether the one who began the trace, or this host, records it.
+    /// Whether the system that began the trace, or this host, records it.
     #[must_use]
     pub fn is_sampled(self) -> bool {
         self.flags & SAMPLED != 0

@@ -86,7 +86,8 @@ impl Ages {
     /// Reads both clocks, after time has passed.
     pub(crate) fn advance(&mut self, now: Instant, wall: Timestamp) {
         if let Some(down) = self.clock.advance(now, wall) {
-            // What came since then is younger than these marks would now say.
+            // Events that came after the gap are younger than these marks say, so the marks are
+            // removed.
             let later = self.marks.split_off(&down.after);
             self.useless.extend(later.keys().filter(|at| **at != down.after));
             self.marks.extend(later.into_iter().filter(|(at, _)| *at == down.after));
@@ -171,7 +172,7 @@ mod tests {
     /// A log that grows by one event a minute, on a host with a wall clock that is set.
     struct Host {
         start: Instant,
-        /// What really passed.
+        /// The time that really passed.
         passed: u64,
         /// How wrong the wall clock is.
         wrong: i64,

@@ -18,8 +18,8 @@ use std::time::Duration;
 use crate::pure::monotonic::{Instant, after};
 use crate::pure::retry::RetryPolicy;
 
-/// Failures in a row, with no answer between them, before the sink is taken to be down.
-/// Below the attempts that a message has by default.
+/// Failures in a row, with no answer between them, before the sink is taken to be down. It is less
+/// than the attempts that a message has by default, so that an outage makes no dead letters.
 const FAILURES_MAX: usize = 5;
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Row {
     of_sink: usize,
     /// The sink has answered, and nothing failed since.
     is_proven: bool,
-    /// Deliveries that began since and have not failed yet.
+    /// Deliveries that began since the sink last answered and have not failed yet.
     begun: usize,
 }
 
@@ -191,13 +191,14 @@ mod tests {
         delay_max: Duration::from_secs(1),
     };
 
-    /// That many different messages fail.
+    /// Notes one failure each of so many different messages. True if the last one opened the
+    /// breaker.
     fn fail(breaker: &mut Breaker, times: usize, now: Instant) -> bool {
         let troubles = (0..times as u64).map(Trouble::Message);
         troubles.map(|trouble| breaker.failed(now, trouble, None, 1)).last().unwrap_or(false)
     }
 
-    /// A point in time, and those so many milliseconds after it.
+    /// A start, and a function that returns the time so many milliseconds after it.
     fn times() -> (Instant, impl Fn(u64) -> Instant) {
         let start = Instant::now();
         (start, move |millis| start + Duration::from_millis(millis))

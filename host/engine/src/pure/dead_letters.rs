@@ -21,8 +21,9 @@
 //! | | discarded | the store can write neither what came of it nor that it is open again |
 //! | | redriving | it waits for its next attempt, outside of memory |
 //!
-//! What changes is written to [`Rows`], and is durable with the stage's next commit. A restart
-//! begins with the rows: what was in a lane is parked, redriving, or read once more.
+//! Each change is written to [`Rows`], and is durable with the stage's next commit. A restart
+//! begins with the rows: an item that was in a lane is parked or redriving, or is read from the log
+//! or the outbox once more.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -43,16 +44,16 @@ pub(crate) trait Rows<K> {
     fn settled(&mut self, key: &K, place: u64);
     /// Rows are discarded, with what they waited behind; some of them may not be stored yet.
     fn dropped(&mut self, key: &K, places: &[u64]);
-    /// What is at this place waits for no time any more.
+    /// The wait for the item at this place is over.
     fn wait_ended(&mut self, key: &K, place: u64);
-    /// An operator discarded or skipped so many items.
+    /// Adds to the number of items that operators discarded or skipped.
     fn count_discarded(&mut self, count: u64);
 }
 
-/// What an item in a lane is to its key.
+/// Where an item in a lane came from, and so which row it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LaneItem {
-    /// From the log or the outbox: it has no row.
+    /// It came from the log or the outbox, and has no row.
     Fresh,
     /// It was parked, and has its row until it is settled.
     Parked,
@@ -65,7 +66,7 @@ pub(crate) enum LaneItem {
 pub(crate) struct Failing<'a> {
     pub reason: &'a str,
     pub attempts: u32,
-    /// Of the plugin that failed; empty for a message.
+    /// The version of the plugin that failed; empty for a message.
     pub plugin_version: Arc<str>,
     pub at: Timestamp,
     /// What the plugin logged in the call that failed.
@@ -83,7 +84,7 @@ pub(crate) struct Postponed<'a, M> {
     pub today: Timestamp,
 }
 
-/// What is left to the stage when an item leaves its lane without being handled.
+/// What the stage must do with an item that leaves its lane without being handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// Nothing: it is a dead letter again, or its row stays.
@@ -94,17 +95,18 @@ pub(crate) enum Left {
     ToDeadLetter,
 }
 
-/// `T` is what a stage buffers, `M` what it remembers of the attempts at an item that waits.
+/// The dead letters of all keys of a stage, and the rows that wait behind them. `T` is an item that
+/// the stage buffers, `M` what the stage remembers of the attempts at an item that waits.
 #[derive(Debug)]
 pub(crate) struct DeadLetters<K, T, M> {
     parking: Parking<K, T>,
     waits: Waits<K, M>,
-    /// The redriven ones that are in their lanes.
+    /// The dead letters that are being redriven and whose items are in their lanes.
     in_lane: HashMap<DeadLetterId, DeadLetter>,
 }
 
 impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
-    /// So many rows of one key may wait.
+    /// At most `waiting_max` rows of one key may wait.
     pub(crate) fn new(waiting_max: u64) -> Self {
         Self {
             parking: Parking::new(waiting_max),
@@ -113,7 +115,7 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         }
     }
 
-    /// Takes up what the last run left of a key.
+    /// Restores the dead letters, rows and wait that the store has of a key.
     pub(crate) fn restore(
         &mut self,
         key: &K,
@@ -155,24 +157,24 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         self.parking.admit(key, place)
     }
 
-    /// The key is about to go on: what comes meanwhile stays in memory.
+    /// Keeps an item in memory that comes while its key is about to continue.
     pub(crate) fn buffer(&mut self, key: &K, item: T) {
         self.parking.buffer(key, item);
     }
 
-    /// An item was parked. Its row is the stage's.
+    /// Notes that an item is parked. The stage writes its row.
     pub(crate) fn park(&mut self, key: &K, place: u64) {
         self.parking.park(key, place);
     }
 
-    /// An item became a dead letter, which is the stage's: its key waits behind it.
+    /// Notes that an item became a dead letter, which the stage writes. The key waits behind it.
     pub(crate) fn open(&mut self, key: &K, place: u64, id: DeadLetterId) {
         self.parking.dead_letter(key, place, id);
     }
 
     // ---- items that leave their lane ------------------------------------------
 
-    /// An item is handled, or done with in another way.
+    /// Notes that an item is handled, or settled in another way.
     pub(crate) fn settle(&mut self, key: &K, place: u64, item: LaneItem, rows: &mut impl Rows<K>) {
         self.end(key, place, item, DeadLetterStatus::Redriven, rows);
     }
@@ -293,14 +295,14 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         Some(self.waits.begin(key, (place, attempt), reason, memo, until, today))
     }
 
-    /// Lets the keys go on whose time has come.
+    /// Lets the keys continue whose waits are over.
     pub(crate) fn wake(&mut self, now: Instant) {
         while let Some(key) = self.waits.wake(now) {
             self.parking.wake(&key);
         }
     }
 
-    /// Lets a key go on before its time.
+    /// Lets a key continue before its wait is over.
     pub(crate) fn wake_key(&mut self, key: &K) {
         self.parking.wake(key);
     }
@@ -318,8 +320,8 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         self.waits.keys()
     }
 
-    /// Lets all of a key wait until it is resumed: what is in its lane leaves it with
-    /// [`Self::leave`].
+    /// Lets all items of a key wait until the key is resumed. The stage removes the items of its
+    /// lane with [`Self::leave`].
     pub(crate) fn pause(&mut self, key: &K) {
         self.parking.pause(key);
     }
@@ -339,7 +341,7 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         self.parking.waiting(key)
     }
 
-    /// When [`Self::wake`] has something to do.
+    /// The time at which [`Self::wake`] must be called next; none if no key waits for a time.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.waits.next_wake()
@@ -397,13 +399,12 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         rows.dead_letter(dead_letter);
     }
 
-    /// A dead letter is settled by other means, which are the stage's: what waits behind it
-    /// follows.
+    /// Notes that the stage has settled a dead letter by other means. The rows behind it continue.
     pub(crate) fn remove(&mut self, key: &K, place: u64) {
         self.parking.resolve(key, place);
     }
 
-    /// Gives up all dead letters of a key that are not in its lane, and all that waits. Returns
+    /// Discards all dead letters of a key that are not in its lane, and all rows that wait. Returns
     /// the dead letters, to be closed as discarded.
     pub(crate) fn give_up(&mut self, key: &K, rows: &mut impl Rows<K>) -> Vec<DeadLetterId> {
         let retry_place = self.parking.retry_place(key);
@@ -424,16 +425,16 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         rows.dropped(key, places);
     }
 
-    // ---- what a key goes on with ----------------------------------------------
+    // ---- how a key continues -----------------------------------------------
 
     /// The next portion to read, when all rows that were written so far are durable.
     pub(crate) fn next_portion(&mut self) -> Option<Portion<K>> {
         self.parking.next_portion()
     }
 
-    /// A portion was read: its dead letter, and the first of its rows with their places and
-    /// bytes. Keeps of them what may go into the lane now. Returns what came meanwhile, to be
-    /// admitted after them.
+    /// A portion was read: its dead letter, and the first of its rows with their places and bytes.
+    /// Keeps those that may enter the lane now. Returns the items that came meanwhile, which the
+    /// caller admits after them.
     pub(crate) fn end_portion<R>(
         &mut self,
         key: &K,
@@ -448,12 +449,12 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         self.parking.end_portion(key, bytes, read.iter().map(measure))
     }
 
-    /// A dead letter is in its lane.
+    /// Notes that the item of a dead letter is in its lane.
     pub(crate) fn taken(&mut self, dead_letter: DeadLetter) {
         self.in_lane.insert(dead_letter.id, dead_letter);
     }
 
-    /// A dead letter that is in its lane.
+    /// The dead letter, if its item is in its lane.
     pub(crate) fn in_lane(&self, id: DeadLetterId) -> Option<&DeadLetter> {
         self.in_lane.get(&id)
     }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::model::{Key, Limit, PluginName, Rate};
 use crate::pure::monotonic::{Instant, after};
 
-/// What a message may be early: a timer is exact to a millisecond, and a rate of many thousands
-/// must not need one for each message.
+/// How early a message may begin. A timer is exact to a millisecond, and a rate of many thousands
+/// must not need a timer for each message.
 const EARLY: Duration = Duration::from_millis(100);
 
 /// The ordering key of a message.
@@ -22,7 +22,7 @@ pub(crate) type OrderingKey = (PluginName, Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     Now,
-    /// When this time has come.
+    /// At this time.
     At(Instant),
     /// When one that is under way has ended.
     AfterAnother,
@@ -37,7 +37,7 @@ pub(crate) struct Gate {
     in_flight_max: Option<usize>,
     per_key_max: Option<usize>,
     in_flight: usize,
-    /// Counted if `per_key_max` says so.
+    /// The messages under way of each ordering key. They are counted only if `per_key_max` is set.
     by_key: HashMap<OrderingKey, usize>,
 }
 
@@ -55,8 +55,8 @@ impl Pace {
 }
 
 impl Gate {
-    /// The gate of a limit. `before` is the gate of the limit before it, whose pace continues.
-    /// Count what is under way with [`Self::count`].
+    /// The gate of a limit. `before` is the gate of the limit before it, whose pace continues. The
+    /// caller counts the messages that are under way with [`Self::count`].
     pub(crate) fn new(limit: &Limit, before: Option<&Self>, now: Instant) -> Self {
         let size = |number: Option<u32>| number.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let due = before.and_then(|gate| gate.pace).map(|pace| pace.due);
@@ -75,8 +75,8 @@ impl Gate {
         }
     }
 
-    /// The host begins with this gate. When the last messages began is not known: as if as many as
-    /// may be early had begun just now.
+    /// The gate with which the host begins. It does not know when the last messages began, so it
+    /// assumes that as many as may be early began just now.
     pub(crate) fn begin_anew(&mut self, now: Instant) {
         if let Some(pace) = &mut self.pace {
             pace.due = after(now, pace.spacing + EARLY);
@@ -105,7 +105,7 @@ impl Gate {
         }
     }
 
-    /// A message begins.
+    /// Notes that a message begins.
     pub(crate) fn begin(&mut self, key: &OrderingKey, now: Instant) {
         if let Some(pace) = &mut self.pace {
             pace.due = after(pace.due.max(now), pace.spacing);
@@ -113,7 +113,7 @@ impl Gate {
         self.count(key);
     }
 
-    /// A message is under way that began before this gate.
+    /// Counts a message that is under way and began before this gate was made.
     pub(crate) fn count(&mut self, key: &OrderingKey) {
         self.in_flight += 1;
         if self.per_key_max.is_some() {
@@ -121,7 +121,7 @@ impl Gate {
         }
     }
 
-    /// A message that was counted is no longer under way.
+    /// Notes that a message that was counted is no longer under way.
     pub(crate) fn end(&mut self, key: &OrderingKey) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(count) = self.by_key.get_mut(key) {

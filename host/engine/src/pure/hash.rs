@@ -1,4 +1,4 @@
-//! Hash maps for keys that come from outside. They are seeded by chance like the standard ones, so
+//! Hash maps for keys that come from outside. They are seeded at random like the standard ones, so
 //! a sender cannot choose keys that collide, and several times as fast on short keys.
 //!
 //! Nothing may depend on their order: it differs from run to run.

@@ -63,7 +63,7 @@ impl DecisionIdentity {
         span(&[b"decision", &self.0.to_be_bytes(), &number.to_be_bytes()])
     }
 
-    /// The same, where 64 bits do.
+    /// The seed in 64 bits, for uses that need no more.
     #[must_use]
     pub fn short_seed(&self) -> u64 {
         halves(self.0).0 ^ halves(self.0).1
@@ -164,7 +164,7 @@ pub fn place(plugin: &PluginName, key: &Key) -> u64 {
 /// The CloudEvents source of the host's alerts.
 pub const ALERT_SOURCE: &str = "/sagabox";
 
-/// What stands in the place of a plugin for the message of an alert.
+/// The name that takes the place of a plugin's in the message of an alert.
 pub const ALERT_PLUGIN: &str = "sagabox";
 
 /// The id of an alert: the same for one cause within one period.

@@ -9,15 +9,15 @@ use crate::pure::monotonic::Instant;
 
 /// The sizes of the first groups.
 const WAVES: [u32; 3] = [1, 5, 50];
-/// What was not begun within this time may be begun at once later. It evens out the steps of a
-/// task that is not woken at each moment.
+/// Items that were due within the last such time, and did not begin, may begin at once. A task is
+/// not woken at each moment, and this evens out its steps.
 const BURST: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// None: the rate is the only bound.
+    /// The group of first items that is under way; none if the rate is the only bound.
     wave: Option<Wave>,
-    /// Between two items.
+    /// The time between two items at the full rate.
     gap: Duration,
     /// When the next item would begin if all began evenly.
     next: Instant,
@@ -39,7 +39,7 @@ pub(crate) struct TooMany {
 }
 
 impl Pace {
-    /// `ignore_failures`: the first items are like all others.
+    /// With `ignore_failures`, the first items are treated like all others.
     pub(crate) fn new(rate_per_second: NonZeroU32, ignore_failures: bool, now: Instant) -> Self {
         let wave = (!ignore_failures).then(Wave::default);
         Self { wave, gap: Duration::from_secs(1) / rate_per_second.get(), next: now }
@@ -63,7 +63,7 @@ impl Pace {
         (!is_full).then(|| self.next.checked_sub(BURST).unwrap_or(now).max(now))
     }
 
-    /// An item begins.
+    /// Notes that an item begins.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.next = self.next.max(now) + self.gap;
         if let Some(wave) = &mut self.wave {
@@ -71,14 +71,15 @@ impl Pace {
         }
     }
 
-    /// An item that began was not acted on, so it says nothing about the others.
+    /// Notes that the batch did not act on an item that began, so the item says nothing about the
+    /// others.
     pub(crate) fn take_back(&mut self) {
         if let Some(wave) = &mut self.wave {
             wave.begun = wave.begun.saturating_sub(1);
         }
     }
 
-    /// An item has its outcome. Returns why the batch stops, if it does.
+    /// Notes that an item has its outcome. Returns why the batch stops, if it does.
     pub(crate) fn settle(&mut self, has_failed: bool) -> Option<TooMany> {
         let wave = self.wave.as_mut()?;
         wave.settled += 1;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Between two attempts at a read of the store: soon enough after a short trouble, and few enough
-/// questions to a store that is down. Not measured.
+/// The pause between two attempts at a read of the store: short enough to continue soon after a
+/// short outage, and long enough to spare a store that is down. Chosen, not measured.
 pub(crate) const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// Exponential backoff with equal jitter: the delay before attempt n + 1 is uniform

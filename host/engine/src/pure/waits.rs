@@ -12,7 +12,7 @@ use crate::model::{Timestamp, Wait};
 use crate::pure::hash::HashMap;
 use crate::pure::monotonic::{self, Instant, after};
 
-/// `M` is what memory alone knows of the attempts so far.
+/// The waits of all keys of a stage. `M` is what is known of the earlier attempts in memory alone.
 #[derive(Debug)]
 pub(crate) struct Waits<K, M> {
     keys: HashMap<K, Waiting<M>>,
@@ -52,7 +52,7 @@ impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
         wait
     }
 
-    /// Takes up what the last run left.
+    /// Restores a wait that the store has.
     pub(crate) fn restore(&mut self, key: &K, wait: &Wait, memo: M, today: Timestamp) {
         let left = wait.until.since(today).min(wait.until.since(wait.since));
         self.insert(key, wait.clone(), memo, Some(after(Instant::now(), left)));
@@ -82,18 +82,19 @@ impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
         self.wakes.first().map(|(until, _)| *until)
     }
 
-    /// The attempt that the thing at this place waited for.
+    /// The number of the attempt that the event or message at this place waited for, and what is
+    /// known of the earlier ones.
     pub(crate) fn of(&mut self, key: &K, place: u64) -> Option<(u32, &mut M)> {
         let waiting = self.keys.get_mut(key).filter(|waiting| waiting.wait.place == place)?;
         Some((waiting.wait.attempt, &mut waiting.memo))
     }
 
-    /// Ends a key's wait for a time before that comes. Returns its row with today as the end.
+    /// Ends a key's wait before its time. Returns the row, with the current date as its end.
     pub(crate) fn end_early(&mut self, key: &K, today: Timestamp) -> Option<Wait> {
         let waiting = self.keys.get_mut(key)?;
         let until = waiting.wakes_at.take()?;
         self.wakes.remove(&(until, key.clone()));
-        // Also a clock that is set back finds no time left.
+        // The wait is over also for a wall clock that is set back.
         (waiting.wait.since, waiting.wait.until) = (today, today);
         Some(waiting.wait.clone())
     }
@@ -109,8 +110,8 @@ impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
         self.keys.get(key).map(|waiting| waiting.wait.place)
     }
 
-    /// The wait for what is at this place, or at any, has no more meaning. True if there was
-    /// one: its row goes.
+    /// Ends the key's wait for the item at this place; at any place if none is given. True if the
+    /// key waited: the caller removes the row.
     pub(crate) fn end(&mut self, key: &K, place: Option<u64>) -> bool {
         let Some(waiting) = self.keys.get(key) else { return false };
         if place.is_some_and(|place| place != waiting.wait.place) {

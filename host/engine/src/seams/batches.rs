@@ -1,9 +1,9 @@
 //! SEAM `BatchItems`: what a batch of an operator acts on. Its items are written before it starts,
 //! and each has one outcome.
 //!
-//! The outcomes of what a batch did are written by the store with the commit that does it (see
-//! `dead_letters` and `items_done` of [`Batch`]); here only those are written of items on which it
-//! could not act. A read that begins after a commit returned sees that commit.
+//! When a batch acts on an item, the store writes the outcome with the same commit (see
+//! `dead_letters` and `items_done` of [`Batch`]). This seam writes only the outcomes of items on
+//! which the batch could not act. A read that begins after a commit returned sees that commit.
 //!
 //! [`Batch`]: crate::seams::store::Batch
 

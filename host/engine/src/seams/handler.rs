@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::model::{Answer, Decision, Event, Failure, Key, Manifest, Question, State, Timestamp};
 
-/// What is kept of the log of a call, if the call fails: some screens. Chosen, not measured.
+/// The most bytes that are kept of the log of a call that failed: some screens. Chosen, not
+/// measured.
 pub const CALL_LOG_BYTES_MAX: usize = 8 << 10;
 
 /// A loaded plugin in one of its roles.
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
     use crate::model::{OptionalPart, Role};
 
-    /// Knows the versions 1 to 3, and is of version 2.
+    /// A plugin of state version 2 that can also read versions 1 and 3.
     struct Scripted(Manifest);
 
     impl Handler for Scripted {

@@ -12,6 +12,7 @@ use axum::routing::MethodRouter;
 use reqwest::{Client, Response};
 use sagabox_engine::engine::{self, Parts};
 use sagabox_engine::model::Timestamp;
+use sagabox_engine::seams::store::Store;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -41,16 +42,10 @@ pub(crate) async fn server() -> Server {
     server_with(Settings::default(), Vec::new()).await
 }
 
-/// With further routes besides the host's own.
-async fn server_with(
-    settings: Settings,
-    further: Vec<(&'static str, MethodRouter<Shared>)>,
-) -> Server {
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("a.db").display());
-    let store = connect(&url).await.unwrap();
+/// An engine without plugins.
+async fn engine(store: Arc<dyn Store>) -> Engine {
     let parts = Parts {
-        store: store.engine,
+        store,
         handlers: Vec::new(),
         canaries: Vec::new(),
         lookup: Arc::new(Lookups::default()),
@@ -59,7 +54,18 @@ async fn server_with(
         clock: Arc::new(|| Timestamp(0)),
         settings: engine::Settings::default(),
     };
-    let engine = Engine::start(parts).await.unwrap();
+    Engine::start(parts).await.unwrap()
+}
+
+/// With further routes besides the host's own.
+async fn server_with(
+    settings: Settings,
+    further: Vec<(&'static str, MethodRouter<Shared>)>,
+) -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("a.db").display());
+    let store = connect(&url).await.unwrap();
+    let engine = engine(store.engine).await;
     let settings_of_access =
         AccessSettings { local_without_token: true, ..AccessSettings::default() };
     let clock = Arc::new(|| Timestamp(0));

@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use self::sources::Sources;
+use super::input_error::InputError;
 use super::signals::Signals;
-use super::{InputError, build, output, test};
+use super::{build, output, test};
 use crate::config::{Overrides, Settings};
 use crate::io::files;
 use crate::plugins::{self, trust, wasm};
@@ -59,8 +60,8 @@ pub(crate) struct Dev {
 impl Dev {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
-        let settings = Settings::load(self.config.as_deref(), Overrides::default())
-            .map_err(|error| InputError(format!("{error:#}")))?;
+        let settings =
+            Settings::load(self.config.as_deref(), Overrides::default()).map_err(InputError::of)?;
         let mut sources = Sources::begin(&self.source, &[&self.scratch, &self.target])
             .map_err(|error| InputError(format!("{}: {error}", self.source.display())))?;
         let plugins = self.into.clone().unwrap_or_else(|| self.scratch.join("plugins"));

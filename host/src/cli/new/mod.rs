@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 use sagabox_engine::model::PluginName;
 use serde_json::json;
 
-use super::{InputError, output};
+use super::input_error::InputError;
+use super::output;
 use crate::plugins::build::{self, Language};
 
 /// The module of the SDK for Go.

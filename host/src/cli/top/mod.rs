@@ -23,8 +23,10 @@ use tokio::sync::mpsc;
 use self::app::{App, Asked};
 use self::figures::Figures;
 use self::tables::Panel;
+use super::host_args::HostArgs;
+use super::input_error::InputError;
 use super::signals::Signals;
-use super::{HostArgs, InputError, log, output};
+use super::{log, output};
 use crate::api::client::{Client, ClientError};
 use crate::io::durations::duration;
 
@@ -133,7 +135,7 @@ async fn follow(
                 },
                 // The terminal has another size.
                 Some(_) => false,
-                None => anyhow::bail!("the terminal gives no more keys"),
+                None => anyhow::bail!("the terminal is closed, so no more keys can be read"),
             },
             Some(answer) = answers.recv() => {
                 is_reading = false;

@@ -75,6 +75,8 @@ fn rest(json: &str) -> String {
     json.replacen(required, "", 1).replacen("{,", "{", 1)
 }
 
+// A table.
+#[allow(clippy::too_many_lines)]
 #[test]
 fn attributes_of_the_json_format() {
     let rows: &[(&str, &str, Outcome)] = &[

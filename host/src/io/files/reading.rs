@@ -25,6 +25,9 @@ pub(crate) const TOKEN: &str = ".token";
 /// The stores that are open in this process.
 static STORES: Mutex<Vec<Weak<PathBuf>>> = Mutex::new(Vec::new());
 
+/// The byte order mark, which some editors put before UTF-8. It is not part of the text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Why a file is not read.
 #[derive(Debug, Error)]
 pub enum Unreadable {
@@ -207,8 +210,8 @@ pub(crate) fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
 /// As `bytes`, and if it is not UTF-8.
 pub(crate) fn text(path: &Path, max: usize) -> Result<String, Unreadable> {
     let mut bytes = bytes(path, max)?;
-    if bytes.starts_with(super::BYTE_ORDER_MARK) {
-        bytes.drain(..super::BYTE_ORDER_MARK.len());
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     String::from_utf8(bytes).map_err(|_| Unreadable::NotText)
 }

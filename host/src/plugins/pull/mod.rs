@@ -17,7 +17,7 @@ use oci_client::Reference;
 use sagabox_engine::model::Manifest;
 
 use crate::io::files;
-use crate::plugins::trust::LockFile;
+use crate::plugins::trust::{self, LockFile};
 use crate::plugins::wasm;
 use registry::{Artifact, Registry};
 
@@ -64,7 +64,7 @@ pub fn check_name(file: &str) -> Result<(), String> {
 
 /// Checks the name of a file that the lock file pins: of a plugin or of a candidate.
 fn check_pinned(file: &str) -> Result<(), String> {
-    let in_folder = file.strip_prefix(wasm::CANDIDATES).and_then(|rest| rest.strip_prefix('/'));
+    let in_folder = file.strip_prefix(trust::CANDIDATES).and_then(|rest| rest.strip_prefix('/'));
     check_name(in_folder.unwrap_or(file)).map_err(|_| not_a_name(file))
 }
 

@@ -35,8 +35,9 @@ use crate::plugins::factory::{Find, PluginFactory, Preflight};
 use crate::plugins::follower::Follower;
 use crate::plugins::keeping::InUse;
 use crate::plugins::status::{PluginStatus, RefusedView, TrialStatus};
+use crate::plugins::trust;
 use crate::plugins::wasm;
-use crate::plugins::watch::{self, News, Watcher};
+use crate::plugins::watch::{self, Changes, Watcher};
 
 /// After this many looks without the file, its trial ends. The plugin directory may see a file
 /// that was moved there two looks later.
@@ -77,7 +78,7 @@ impl Candidates {
     ) -> Self {
         let (report, failing) = mpsc::unbounded_channel();
         Self {
-            folder: directory.join(wasm::CANDIDATES),
+            folder: directory.join(trust::CANDIDATES),
             factory,
             plugin_status,
             rule,
@@ -209,7 +210,7 @@ impl Candidates {
 
     /// Reads the folder again.
     pub async fn look(&mut self, beside: &Beside) {
-        let Some(News { files, removed, companions, others: _ }) = self.follower.look().await
+        let Some(Changes { files, removed, companions, others: _ }) = self.follower.look().await
         else {
             return;
         };

@@ -10,10 +10,12 @@ mod signature;
 
 use std::path::{Path, PathBuf};
 
-use crate::plugins::wasm;
-
 pub use lock::{FILE, LockFile, Pinned};
 pub use signature::{Key, beside};
+
+/// A folder of the plugin directory, with versions that are tried beside those that serve. The lock
+/// file of the directory pins them too.
+pub const CANDIDATES: &str = "candidates";
 
 /// What a component must have to serve. By default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +101,7 @@ pub fn home_of(component: &Path) -> PathBuf {
     let named = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let real = named.canonicalize();
     let name = real.as_deref().unwrap_or(folder).file_name();
-    match name.is_some_and(|name| name == wasm::CANDIDATES) && !folder.join(FILE).exists() {
+    match name.is_some_and(|name| name == CANDIDATES) && !folder.join(FILE).exists() {
         true => match folder.parent().filter(|_| folder.file_name().is_some()) {
             Some(parent) => parent.to_owned(),
             None => named.join(".."),

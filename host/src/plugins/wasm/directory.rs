@@ -22,8 +22,6 @@ use super::{core_module, imports};
 use crate::io::files::{self, Unreadable};
 use crate::plugins::trust::{self, Pinned};
 
-/// A folder of the plugin directory, with versions that are tried beside those that serve.
-pub const CANDIDATES: &str = "candidates";
 /// The extensions of a component's file: binary, or the text format.
 pub(crate) const EXTENSIONS: [&str; 2] = ["wasm", TEXT];
 const TEXT: &str = "wat";

@@ -1,16 +1,18 @@
-//! The limits of a call and of its reply: each limit is declared once, here.
+//! The limits of a call and of its reply: each limit is declared once, here, with what is measured.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use sagabox_engine::model::{Decision, KeyChange, Question, TimerChange};
+use sagabox_engine::seams::handler::Reply;
 use serde::Deserialize;
 
 /// Passes the limits of a call to a macro, after the macro's other input: the key in the
-/// configuration, the type of its value there, the field and its default, what happens when a call
-/// breaks it, and the test in `tests/tests/sandbox.rs`.
+/// configuration, the type of its value there, the field and its default, what of a call it bounds,
+/// what happens when a call breaks it, and the test in `tests/tests/sandbox.rs`.
 ///
-/// [`Limits`], the sections of the configuration, and the rows of the table in CONFIGURATION.md
-/// follow from it. The defaults are generous against what real decisions need (kilobytes,
+/// [`Limits`], the check of replies, the use of each limit that people see, the sections of the
+/// configuration, and the rows of the table in CONFIGURATION.md follow from it. The defaults are generous against what real decisions need (kilobytes,
 /// milliseconds), and small against a machine: a thousand keys that reach them at once do not
 /// affect other keys.
 macro_rules! call_limits {
@@ -19,43 +21,49 @@ macro_rules! call_limits {
             $($first)*
             call {
                 /// Wall-clock time of a call.
-                call_time_ms: $crate::plugins::wasm::Millis, call_time = Duration::from_secs(1),
+                call_time_ms: $crate::plugins::wasm::Millis, call_time = Duration::from_secs(1), Measure::CallTime,
                     "dead letter", "an_endless_loop_is_stopped";
                 /// Linear memory of an instance, in total.
-                memory_bytes: NonZeroUsize, memory_bytes = 64 << 20,
+                memory_bytes: NonZeroUsize, memory_bytes = 64 << 20, Measure::Memory,
                     "the allocation fails; a dead letter if the plugin does not survive that",
                     "a_memory_bomb_is_stopped";
                 /// Elements of an instance's tables, in total.
-                table_elements: usize, table_elements = 100_000,
+                table_elements: usize, table_elements = 100_000, Measure::TableElements,
                     "the file is refused; a table that would grow further does not",
                     "a_file_that_cannot_be_a_plugin_is_refused";
                 /// Bytes of a decision with everything in it.
                 decision_bytes: NonZeroUsize, decision_bytes = 8 << 20,
+                    Measure::Decision("bytes", decision_bytes),
                     "dead letter", "a_huge_decision_is_refused";
                 /// Bytes of the next state.
                 state_bytes: usize, state_bytes = 1 << 20,
+                    Measure::Decision("bytes of state", state_bytes),
                     "dead letter", "a_huge_state_is_refused";
                 /// Commands and events of a decision, together.
                 messages: usize, messages = 1_000,
+                    Measure::Decision("messages", |decision| decision.messages.len()),
                     "dead letter", "too_many_messages_are_refused";
                 /// Timers that a decision sets and cancels.
                 timers: usize, timers = 1_000,
+                    Measure::Decision("timers", |decision| decision.timers.len()),
                     "dead letter", "too_many_timers_are_refused";
                 /// Keys that a decision claims and releases.
                 keys: usize, keys = 1_000,
+                    Measure::Decision("keys", |decision| decision.keys.len()),
                     "dead letter", "too_many_keys_are_refused";
                 /// Questions that a handler asks at once.
                 questions: usize, questions = 100,
+                    Measure::Questions("questions at once", <[Question]>::len),
                     "dead letter", "too_many_questions_are_refused";
                 /// Log lines of a call; more are dropped.
-                log_lines: usize, log_lines = 100,
+                log_lines: usize, log_lines = 100, Measure::None,
                     "the rest is dropped, and counted in one line", "a_flood_of_log_lines_is_cut";
                 /// Bytes that a call logs; more are dropped.
-                log_bytes: usize, log_bytes = 64 << 10,
+                log_bytes: usize, log_bytes = 64 << 10, Measure::None,
                     "the rest is dropped, and counted in one line", "a_flood_of_log_bytes_is_cut";
                 /// An instance is replaced after this many calls, so that a leak in a plugin stays
                 /// small.
-                calls_per_instance: NonZeroU32, calls_per_instance = 10_000,
+                calls_per_instance: NonZeroU32, calls_per_instance = 10_000, Measure::None,
                     "a fresh instance takes its place", "an_instance_is_replaced_after_its_calls";
             }
         }
@@ -65,7 +73,7 @@ pub(crate) use call_limits;
 
 macro_rules! declare {
     (call {
-        $($(#[$doc:meta])* $key:ident: $said:ty, $field:ident = $default:expr,
+        $($(#[$doc:meta])* $key:ident: $said:ty, $field:ident = $default:expr, $measure:expr,
             $effect:literal, $test:literal;)*
     }) => {
         /// The limits of one plugin. Each is enforced for every call; breaking one is a
@@ -89,10 +97,88 @@ macro_rules! declare {
             }
         }
 
+        impl Limits {
+            /// What of a reply each limit bounds, and how much of it is accepted.
+            pub(super) fn measures(&self) -> [(&'static str, u64, Measure); MEASURES.len()] {
+                [$((stringify!($key), <$said as Said>::number(self.$field), $measure),)*]
+            }
+        }
+
+        /// What of a call each limit bounds, by the limit's key.
+        pub(super) static MEASURES: [(&str, Measure); [$(stringify!($key)),*].len()] =
+            [$((stringify!($key), $measure),)*];
+
         /// What happens when a call breaks each limit, and the test of that.
         #[cfg(test)]
         const EFFECTS: &[(&str, &str)] = &[$(($effect, $test),)*];
     };
+}
+
+/// What of a call a limit bounds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Measure {
+    /// So much of the decision: what is counted, as a reason names it.
+    Decision(&'static str, fn(&Decision) -> usize),
+    /// So much of the questions.
+    Questions(&'static str, fn(&[Question]) -> usize),
+    /// The call's time in milliseconds, the memory and the table elements of its instance. The
+    /// sandbox measures them.
+    CallTime,
+    Memory,
+    TableElements,
+    /// How much of it calls use is not measured.
+    None,
+}
+
+/// How much of a limit a reply has.
+pub(super) struct Measured {
+    pub count: usize,
+    /// The beginning of the reason for which the reply is refused.
+    pub has: &'static str,
+    pub what: &'static str,
+}
+
+impl Measure {
+    /// None if the limit does not bound this kind of reply.
+    pub(super) fn of(self, reply: &Reply) -> Option<Measured> {
+        match (self, reply) {
+            (Self::Decision(what, count), Reply::Decided(decision)) => {
+                Some(Measured { count: count(decision), has: "the decision has", what })
+            }
+            (Self::Questions(what, count), Reply::Need(questions)) => {
+                Some(Measured { count: count(questions), has: "the handler asks", what })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_measured(self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+fn state_bytes(decision: &Decision) -> usize {
+    decision.state.as_ref().map_or(0, bytes::Bytes::len)
+}
+
+/// The size of a decision, in the form in which it is kept.
+fn decision_bytes(decision: &Decision) -> usize {
+    let messages = decision.messages.iter().map(|message| {
+        let extensions = message.extensions.iter().map(|(name, value)| name.len() + value.len());
+        message.event_type.len()
+            + message.subject.as_ref().map_or(0, String::len)
+            + message.datacontenttype.len()
+            + extensions.sum::<usize>()
+            + message.data.len()
+    });
+    let timers = decision.timers.iter().map(|change| match change {
+        TimerChange::Set { name, data, .. } => name.as_str().len() + data.len(),
+        TimerChange::Cancel(name) => name.as_str().len(),
+    });
+    let keys = decision.keys.iter().map(|change| match change {
+        KeyChange::Claim(key) | KeyChange::Release(key) => key.as_str().len(),
+    });
+    state_bytes(decision) + messages.chain(timers).chain(keys).sum::<usize>()
 }
 
 /// How a limit is written in a configuration, and the value that this stands for.

@@ -31,8 +31,8 @@ pub use compiler::{
 pub use component::{Instances, Introduction};
 pub(crate) use core_module::{componentize, has_world};
 pub use directory::{
-    CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
-    load_directory, load_kept, taken, unreadable,
+    Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load, load_directory,
+    load_kept, taken, unreadable,
 };
 pub use imports::shown as shown_import;
 pub use inspect::load_path;

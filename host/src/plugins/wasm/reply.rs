@@ -8,7 +8,7 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::seams::handler::Reply;
 
-use super::limits::Limits;
+use super::limits::{Limits, Measured};
 use super::manifest::MILLIS_MAX;
 
 /// The same limit as for the attributes of incoming events.
@@ -17,7 +17,6 @@ const EXTENSIONS_MAX: usize = 64;
 /// Of the reason of a failure. It is in the dead letter, in lists of them, in logs and in alerts, and a
 /// plugin can quote a whole event in it.
 const REASON_BYTES_MAX: usize = 16 << 10;
-const HAS: &str = "the decision has";
 
 /// A failure with as much of its reason as people read.
 pub(crate) fn shortened(failure: Failure) -> Failure {
@@ -48,31 +47,31 @@ pub(crate) fn check(
             Err("the handler needs answers, but asks no question".to_owned())
         }
         Reply::Need(questions) => {
-            at_most(
-                questions.len(),
-                limits.questions,
-                "the handler asks",
-                "questions at once",
-                "questions",
-            )?;
+            check_limits(reply, limits)?;
             questions.iter().try_for_each(|question| check_question(question, manifest))
         }
-        Reply::Decided(decision) => check_decision(decision, now, manifest, limits),
+        Reply::Decided(decision) => {
+            check_limits(reply, limits)?;
+            check_decision(decision, now, manifest)
+        }
     }
 }
 
-fn check_decision(
-    decision: &Decision,
-    now: Timestamp,
-    manifest: &Manifest,
-    limits: &Limits,
-) -> Result<(), String> {
-    at_most(decision.messages.len(), limits.messages, HAS, "messages", "messages")?;
-    at_most(decision.timers.len(), limits.timers, HAS, "timers", "timers")?;
-    at_most(decision.keys.len(), limits.keys, HAS, "keys", "keys")?;
-    let state = decision.state.as_ref().map_or(0, bytes::Bytes::len);
-    at_most(state, limits.state_bytes, HAS, "bytes of state", "state_bytes")?;
-    at_most(state + size(decision), limits.decision_bytes, HAS, "bytes", "decision_bytes")?;
+/// Numbers are checked before bytes, which are declared first: a reason with a number says more.
+fn check_limits(reply: &Reply, limits: &Limits) -> Result<(), String> {
+    for (limit, allowed, measure) in limits.measures().into_iter().rev() {
+        if let Some(Measured { count, has, what }) = measure.of(reply)
+            && count as u64 > allowed
+        {
+            return Err(format!(
+                "{has} {count} {what}; at most {allowed} are accepted (limit {limit})"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_decision(decision: &Decision, now: Timestamp, manifest: &Manifest) -> Result<(), String> {
     decision.timers.iter().try_for_each(|change| {
         let (TimerChange::Set { name, .. } | TimerChange::Cancel(name)) = change;
         bounded("a timer's name", name.as_str(), Key::BYTES_MAX)?;
@@ -104,33 +103,6 @@ fn check_due(due: Due, now: Timestamp) -> Result<(), String> {
         )),
         Due::At(_) | Due::After(_) => Ok(()),
     }
-}
-
-fn at_most(count: usize, limit: usize, has: &str, what: &str, name: &str) -> Result<(), String> {
-    if count <= limit {
-        return Ok(());
-    }
-    Err(format!("{has} {count} {what}; at most {limit} are accepted (limit {name})"))
-}
-
-/// The size of everything but the state, in the form in which it is kept.
-fn size(decision: &Decision) -> usize {
-    let messages = decision.messages.iter().map(|message| {
-        let extensions = message.extensions.iter().map(|(name, value)| name.len() + value.len());
-        message.event_type.len()
-            + message.subject.as_ref().map_or(0, String::len)
-            + message.datacontenttype.len()
-            + extensions.sum::<usize>()
-            + message.data.len()
-    });
-    let timers = decision.timers.iter().map(|change| match change {
-        TimerChange::Set { name, data, .. } => name.as_str().len() + data.len(),
-        TimerChange::Cancel(name) => name.as_str().len(),
-    });
-    let keys = decision.keys.iter().map(|change| match change {
-        KeyChange::Claim(key) | KeyChange::Release(key) => key.as_str().len(),
-    });
-    messages.chain(timers).chain(keys).sum()
 }
 
 fn check_question(question: &Question, manifest: &Manifest) -> Result<(), String> {

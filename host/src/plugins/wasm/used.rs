@@ -9,7 +9,7 @@ use sagabox_engine::seams::handler::Reply;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::limits::Limits;
+use super::limits::{Limits, MEASURES, Measure};
 use crate::io::locks::lock;
 
 /// A limit of a plugin's calls.
@@ -24,55 +24,36 @@ pub struct LimitUse {
     pub used: Option<u64>,
 }
 
-/// The most that a call of one plugin has used.
+/// The most that a call of one plugin has used of each limit, in the order of [`MEASURES`].
 #[derive(Debug, Default)]
-pub(super) struct Used {
-    call_time_ms: AtomicU64,
-    memory_bytes: AtomicU64,
-    table_elements: AtomicU64,
-    decision_bytes: AtomicU64,
-    state_bytes: AtomicU64,
-    messages: AtomicU64,
-    timers: AtomicU64,
-    keys: AtomicU64,
-    questions: AtomicU64,
-}
+pub(super) struct Used([AtomicU64; MEASURES.len()]);
 
 impl Used {
     /// Notes that a call has ended, with any result.
     pub(super) fn call(&self, time: Duration, memory_bytes: usize, table_elements: usize) {
-        raise(&self.call_time_ms, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        raise(&self.memory_bytes, memory_bytes as u64);
-        raise(&self.table_elements, table_elements as u64);
+        let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        for (most, (_, measure)) in self.0.iter().zip(&MEASURES) {
+            match measure {
+                Measure::CallTime => raise(most, time_ms),
+                Measure::Memory => raise(most, memory_bytes as u64),
+                Measure::TableElements => raise(most, table_elements as u64),
+                Measure::Decision(..) | Measure::Questions(..) | Measure::None => {}
+            }
+        }
     }
 
     pub(super) fn reply(&self, reply: &Reply) {
-        match reply {
-            Reply::Need(questions) => raise(&self.questions, questions.len() as u64),
-            Reply::Decided(decision) => {
-                raise(&self.decision_bytes, decision.bytes() as u64);
-                let state = decision.state.as_ref().map_or(0, bytes::Bytes::len);
-                raise(&self.state_bytes, state as u64);
-                raise(&self.messages, decision.messages.len() as u64);
-                raise(&self.timers, decision.timers.len() as u64);
-                raise(&self.keys, decision.keys.len() as u64);
+        for (most, (_, measure)) in self.0.iter().zip(&MEASURES) {
+            if let Some(measured) = measure.of(reply) {
+                raise(most, measured.count as u64);
             }
         }
     }
 
     fn of(&self, limit: &str) -> Option<u64> {
-        let most = match limit {
-            "call_time_ms" => &self.call_time_ms,
-            "memory_bytes" => &self.memory_bytes,
-            "table_elements" => &self.table_elements,
-            "decision_bytes" => &self.decision_bytes,
-            "state_bytes" => &self.state_bytes,
-            "messages" => &self.messages,
-            "timers" => &self.timers,
-            "keys" => &self.keys,
-            "questions" => &self.questions,
-            _ => return None,
-        };
+        let of_all = self.0.iter().zip(&MEASURES);
+        let mut measured = of_all.filter(|(_, (_, measure))| measure.is_measured());
+        let (most, _) = measured.find(|(_, (name, _))| *name == limit)?;
         Some(most.load(Ordering::Relaxed))
     }
 }

@@ -366,6 +366,12 @@ fn poll(i: Interface<'_, '_>) -> wasmtime::Result<()> {
 fn streams(i: Interface<'_, '_>) -> wasmtime::Result<()> {
     resource::<InputStream>(i, "input-stream")?;
     resource::<OutputStream>(i, "output-stream")?;
+    input_stream(i)?;
+    output_stream(i)
+}
+
+/// An input is at its end from the beginning.
+fn input_stream(i: Interface<'_, '_>) -> wasmtime::Result<()> {
     for name in ["[method]input-stream.read", "[method]input-stream.blocking-read"] {
         i.func_wrap(
             name,
@@ -385,7 +391,11 @@ fn streams(i: Interface<'_, '_>) -> wasmtime::Result<()> {
     i.func_wrap(
         "[method]input-stream.subscribe",
         |store: Context<'_>, (_,): (Resource<InputStream>,)| subscribe(store, 0),
-    )?;
+    )
+}
+
+/// What is written is a line of the log.
+fn output_stream(i: Interface<'_, '_>) -> wasmtime::Result<()> {
     i.func_wrap(
         "[method]output-stream.subscribe",
         |store: Context<'_>, (_,): (Resource<OutputStream>,)| subscribe(store, 0),

@@ -5,7 +5,6 @@
 //! The engine is the host's own, with the store in memory and virtual time
 //! (`sagabox_engine::sim`). Knows no HTTP, no SQL and no clock.
 
-mod agenda;
 mod answers;
 mod as_scenario;
 mod choices;
@@ -14,8 +13,9 @@ mod file;
 mod fit;
 mod history;
 mod invariant;
+mod schedule;
+mod seams;
 mod shrink;
-mod surroundings;
 mod term;
 mod transcript;
 mod trial;

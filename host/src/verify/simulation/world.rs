@@ -17,11 +17,11 @@ use sagabox_engine::seams::transport::Sink;
 use sagabox_engine::sim::{Timeline, failing_on_panic};
 use tokio::sync::Notify;
 
-use super::agenda::{Agenda, Taken};
 use super::choices::{Choice, Choices, Odds};
 use super::file::Simulation;
 use super::history::History;
-use super::surroundings::{Disturbed, Known, Outside, StoreFaults};
+use super::schedule::{Schedule, Taken};
+use super::seams::{Disturbed, Known, Outside, StoreFaults};
 use crate::io::locks::lock;
 use crate::plugins::wasm::{Instances, LoadedPlugin};
 
@@ -60,7 +60,7 @@ pub enum Rest {
 pub(crate) struct World {
     pub simulation: Simulation,
     pub choices: Choices,
-    pub agenda: Agenda,
+    pub schedule: Schedule,
     pub timeline: Timeline,
     /// A template that cannot be filled.
     mistake: Mutex<Option<String>>,
@@ -88,7 +88,7 @@ impl World {
         let id = &message.event.id;
         let refused = match known.get(id) {
             Some(refused) => refused.clone(),
-            None => match self.agenda.take(&self.simulation, &self.choices, message, now) {
+            None => match self.schedule.take(&self.simulation, &self.choices, message, now) {
                 Ok(Taken::Refused(reason)) => Some(reason),
                 Ok(Taken::Done) => None,
                 Err(why) => {
@@ -122,7 +122,7 @@ pub(crate) fn run(
     only: Option<BTreeSet<String>>,
 ) -> Result<Run, String> {
     let choices = Choices::new(seed, only);
-    let agenda = Agenda::of(simulation, &choices)?;
+    let schedule = Schedule::of(simulation, &choices)?;
     let timeline = Timeline::new(simulation.given.now);
     let describe = || "the store takes its time".to_owned();
     let half = Odds::of_millionths(Odds::ALWAYS.millionths() / 2);
@@ -130,7 +130,7 @@ pub(crate) fn run(
     let world = Arc::new(World {
         simulation: simulation.clone(),
         choices,
-        agenda,
+        schedule,
         timeline,
         mistake: Mutex::default(),
         taken: Mutex::default(),
@@ -253,11 +253,11 @@ async fn drive(
             return Ok(Rest::Quiet);
         }
         let now = clock();
-        let due = world.agenda.due(now);
+        let due = world.schedule.due(now);
         if !due.is_empty() {
             let (places, events): (Vec<_>, Vec<_>) = due.into_iter().unzip();
             match engine.offer(events).await {
-                Ok(_) => places.into_iter().for_each(|place| world.agenda.acknowledge(place)),
+                Ok(_) => places.into_iter().for_each(|place| world.schedule.acknowledge(place)),
                 // Not known to be accepted, so it is sent again.
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
@@ -272,7 +272,7 @@ async fn drive(
             break Rest::Over(format!("there are more than {DECISIONS_MAX} decisions"));
         }
         resolve(&engine, store).await;
-        let next = [world.agenda.next(), found.next].into_iter().flatten().min();
+        let next = [world.schedule.next(), found.next].into_iter().flatten().min();
         if found.busy {
             if before != (found.decisions, found.settled) {
                 before = (found.decisions, found.settled);

@@ -17,7 +17,7 @@ const SUM_PLACES_MAX: i128 = 100_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decimal {
     is_negative: bool,
-    /// Neither begin nor end with a zero; empty for zero.
+    /// The digits neither begin nor end with a zero; they are empty for zero.
     digits: String,
     exponent: Exponent,
 }
@@ -25,7 +25,7 @@ pub struct Decimal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Exponent {
     Known(i128),
-    /// Too large for arithmetic: the text of the number.
+    /// The exponent is too large for arithmetic. It is compared by the text of the number.
     Huge(String),
 }
 

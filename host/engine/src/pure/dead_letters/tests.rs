@@ -196,7 +196,7 @@ impl Key {
         self.store.wait = Some(wait.expect("it is put aside"));
     }
 
-    /// Of the first dead letter, if it may be resolved. True if it was.
+    /// Resolves the first dead letter, if that may be resolved. True if it was.
     fn resolve(&mut self, action: Action) -> bool {
         let unresolved = |dead_letter: &&DeadLetter| dead_letter.status.is_unresolved();
         let Some(dead_letter) = self.store.dead_letters.values().find(unresolved).cloned() else {
@@ -251,7 +251,7 @@ impl Key {
         self.dead_letters.wake_key(&0);
     }
 
-    /// Places that are done with, or durable in another way than in the log.
+    /// Places that are settled, or durable in another way than in the log.
     fn is_settled(&self, place: u64) -> bool {
         let store = &self.store;
         self.handled.contains(&place)

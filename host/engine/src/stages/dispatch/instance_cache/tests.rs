@@ -158,32 +158,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A scan of the store's keys, as the dispatcher does one.
-struct Scan {
-    after: Option<Key>,
-    is_over: bool,
-}
-
-/// Reads the next page of keys.
-fn scan(instance_cache: &mut InstanceCache, stored: &Instances, scan: &mut Scan, limit: usize) {
-    if scan.is_over {
-        return;
-    }
-    let after = scan.after.take();
-    let keys = stored.values().flat_map(|i| i.claims.iter().chain([&i.instance.key]));
-    let later: BTreeSet<&Key> =
-        keys.filter(|key| after.as_ref().is_none_or(|a| *key > a)).collect();
-    let page: Vec<Key> = later.into_iter().take(limit).cloned().collect();
-    instance_cache.insert_stored_keys(&page);
-    match page.last() {
-        Some(last) if page.len() == limit => scan.after = Some(last.clone()),
-        _ => {
-            scan.is_over = true;
-            instance_cache.complete_stored_keys();
-        }
-    }
-}
-
 fn name(key: u8) -> Key {
     format!("k{key}").as_str().into()
 }
@@ -191,31 +165,149 @@ fn name(key: u8) -> Key {
 /// Whole instances, as the store has them or will have them.
 type Instances = BTreeMap<Key, StoredInstance>;
 
-/// Loads what the dispatcher would load before it routes.
-fn load(instance_cache: &mut InstanceCache, stored: &Instances, key: &Key) {
-    if !instance_cache.is_known(key) {
-        let has = |i: &&StoredInstance| i.instance.key == *key || i.claims.contains(key);
-        stored.values().filter(has).for_each(|i| instance_cache.insert_loaded(i.clone()));
-        instance_cache.insert_known(key);
-    }
+/// The cache, the store behind it, and what memory and store together must say.
+struct Compared {
+    instance_cache: InstanceCache,
+    /// What is committed.
+    stored: Instances,
+    /// What is written, committed or not.
+    truth: Instances,
+    /// How far the scan of the store's keys is, and whether it is over.
+    scanned: Option<Key>,
+    is_scanned: bool,
+    commit: u64,
+    version: u64,
 }
 
-fn write(
-    instance_cache: &mut InstanceCache,
-    truth: &mut Instances,
-    written: StoredInstance,
-    commit: u64,
-) {
-    let key = written.instance.key.clone();
-    instance_cache.write(Arc::clone(&written.instance), commit);
-    let before = instance_cache.claims_of(&key).cloned().unwrap_or_default();
-    for released in before.difference(&written.claims) {
-        instance_cache.release(&key, released);
+impl Compared {
+    fn new(at_start: BTreeMap<u8, BTreeSet<u8>>, complete: bool) -> Self {
+        let mut instance_cache = InstanceCache::new(0, complete);
+        let instances = at_start.into_iter().map(|(key, claims)| {
+            let claims = claims.into_iter().map(name).collect();
+            let instance = instance(name(key).as_str(), 0);
+            (name(key), StoredInstance { instance, claims, timers: BTreeMap::new() })
+        });
+        let stored: Instances = instances.collect();
+        if complete {
+            stored.values().for_each(|i| instance_cache.insert_loaded(i.clone()));
+        }
+        let (truth, is_scanned) = (stored.clone(), complete);
+        let (scanned, commit, version) = (None, 1, 0);
+        Self { instance_cache, stored, truth, scanned, is_scanned, commit, version }
     }
-    for claimed in written.claims.difference(&before) {
-        instance_cache.claim(&key, claimed.clone());
+
+    fn apply(&mut self, step: Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Write { key, claims } => self.start_or_write(&name(key), claims),
+            Step::Finish(key) => {
+                let key = name(key);
+                self.load(&key);
+                self.version += 1;
+                self.write(loaded(over(key.as_str(), self.version), &[]));
+            }
+            Step::Use(key) => return self.check_reached(&name(key)),
+            Step::Commit => {
+                self.stored.clone_from(&self.truth);
+                self.commit += 1;
+            }
+            Step::Remove(key) => self.remove_as_housekeeping(&name(key)),
+            Step::Forget => self.instance_cache.forget_removed(self.commit - 1),
+            Step::Scan(limit) => self.scan(limit),
+            Step::Sweep(used) => {
+                let used: BTreeSet<Key> = used.into_iter().map(name).collect();
+                self.instance_cache.sweep(self.commit - 1, |key| used.contains(key));
+            }
+        }
+        Ok(())
     }
-    truth.insert(key, written);
+
+    /// Loads what the dispatcher would load before it routes.
+    fn load(&mut self, key: &Key) {
+        if !self.instance_cache.is_known(key) {
+            let has = |i: &&StoredInstance| i.instance.key == *key || i.claims.contains(key);
+            let loaded = self.stored.values().filter(has);
+            loaded.for_each(|i| self.instance_cache.insert_loaded(i.clone()));
+            self.instance_cache.insert_known(key);
+        }
+    }
+
+    fn start_or_write(&mut self, key: &Key, claims: BTreeSet<u8>) {
+        self.load(key);
+        self.version += 1;
+        // A finished instance stays finished until it is removed.
+        if self.truth.get(key).is_none_or(|i| i.instance.status.is_running()) {
+            let claims = claims.into_iter().map(name).filter(|claim| claim != key).collect();
+            let instance = instance(key.as_str(), self.version);
+            self.write(StoredInstance { instance, claims, timers: BTreeMap::new() });
+        }
+    }
+
+    fn write(&mut self, written: StoredInstance) {
+        let key = written.instance.key.clone();
+        self.instance_cache.write(Arc::clone(&written.instance), self.commit);
+        let before = self.instance_cache.claims_of(&key).cloned().unwrap_or_default();
+        for released in before.difference(&written.claims) {
+            self.instance_cache.release(&key, released);
+        }
+        for claimed in written.claims.difference(&before) {
+            self.instance_cache.claim(&key, claimed.clone());
+        }
+        self.truth.insert(key, written);
+    }
+
+    /// An event of this key reaches the instances that it would if all were in memory.
+    fn check_reached(&mut self, key: &Key) -> Result<(), TestCaseError> {
+        self.load(key);
+        let reached: BTreeSet<Key> = self.instance_cache.reached_by(key).into_iter().collect();
+        let has = |i: &&StoredInstance| i.instance.key == *key || i.claims.contains(key);
+        let expected: BTreeSet<Key> =
+            self.truth.values().filter(has).map(|i| i.instance.key.clone()).collect();
+        prop_assert_eq!(&reached, &expected);
+        for instance in reached {
+            let expected = self.truth.get(&instance).map(|i| &i.instance);
+            prop_assert_eq!(self.instance_cache.get(&instance), expected);
+        }
+        Ok(())
+    }
+
+    /// Housekeeping finds an instance that is over in the store, and removes it.
+    fn remove_as_housekeeping(&mut self, key: &Key) {
+        if self.stored.get(key).is_some_and(|i| !i.instance.status.is_running())
+            && self.instance_cache.remove_finished(key, self.commit - 1, self.commit)
+        {
+            self.truth.remove(key);
+        }
+    }
+
+    /// Reads the next page of the store's keys, as the dispatcher does.
+    fn scan(&mut self, limit: usize) {
+        if self.is_scanned {
+            return;
+        }
+        let after = self.scanned.take();
+        let keys = self.stored.values().flat_map(|i| i.claims.iter().chain([&i.instance.key]));
+        let later: BTreeSet<&Key> =
+            keys.filter(|key| after.as_ref().is_none_or(|a| *key > a)).collect();
+        let page: Vec<Key> = later.into_iter().take(limit).cloned().collect();
+        self.instance_cache.insert_stored_keys(&page);
+        match page.last() {
+            Some(last) if page.len() == limit => self.scanned = Some(last.clone()),
+            _ => {
+                self.is_scanned = true;
+                self.instance_cache.complete_stored_keys();
+            }
+        }
+    }
+
+    fn check_bytes(&self) -> Result<(), TestCaseError> {
+        let of = self.instance_cache.instances.values().map(|cached| {
+            let claims = cached.claims.iter().map(claim_bytes).sum::<usize>();
+            cached.instance.as_ref().map_or(cached.bytes, |i| bytes(i) + claims)
+        });
+        let known = self.instance_cache.known.iter().flatten().map(|(key, _)| known_bytes(key));
+        prop_assert_eq!(self.instance_cache.bytes, of.sum::<usize>() + known.sum::<usize>());
+        Ok(())
+    }
 }
 
 proptest! {
@@ -229,80 +321,10 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..60),
         complete: bool,
     ) {
-        let mut instance_cache = InstanceCache::new(0, complete);
-        let instances = at_start.into_iter().map(|(key, claims)| {
-            let claims = claims.into_iter().map(name).collect();
-            let instance = instance(name(key).as_str(), 0);
-            (name(key), StoredInstance { instance, claims, timers: BTreeMap::new() })
-        });
-        let mut stored: Instances = instances.collect();
-        if complete {
-            stored.values().for_each(|i| instance_cache.insert_loaded(i.clone()));
-        }
-        let mut truth = stored.clone();
-        let mut keys = Scan { after: None, is_over: complete };
-        let (mut commit, mut version) = (1, 0);
+        let mut compared = Compared::new(at_start, complete);
         for step in steps {
-            match step {
-                Step::Write { key, claims } => {
-                    version += 1;
-                    let key = name(key);
-                    load(&mut instance_cache, &stored, &key);
-                    // A finished instance stays finished until it is removed.
-                    if truth.get(&key).is_none_or(|i| i.instance.status.is_running()) {
-                        let claims = claims.into_iter().map(name).filter(|claim| *claim != key);
-                        let instance = instance(key.as_str(), version);
-                        let claims = claims.collect();
-                        let written = StoredInstance { instance, claims, timers: BTreeMap::new() };
-                        write(&mut instance_cache, &mut truth, written, commit);
-                    }
-                }
-                Step::Finish(key) => {
-                    version += 1;
-                    let key = name(key);
-                    load(&mut instance_cache, &stored, &key);
-                    let written = loaded(over(key.as_str(), version), &[]);
-                    write(&mut instance_cache, &mut truth, written, commit);
-                }
-                Step::Use(key) => {
-                    let key = name(key);
-                    load(&mut instance_cache, &stored, &key);
-                    let reached: BTreeSet<Key> = instance_cache.reached_by(&key).into_iter().collect();
-                    let has = |i: &&StoredInstance| i.instance.key == key || i.claims.contains(&key);
-                    let expected: BTreeSet<Key> =
-                        truth.values().filter(has).map(|i| i.instance.key.clone()).collect();
-                    prop_assert_eq!(&reached, &expected);
-                    for instance in reached {
-                        let expected = truth.get(&instance).map(|i| &i.instance);
-                        prop_assert_eq!(instance_cache.get(&instance), expected);
-                    }
-                }
-                Step::Commit => {
-                    stored.clone_from(&truth);
-                    commit += 1;
-                }
-                Step::Remove(key) => {
-                    let key = name(key);
-                    // Housekeeping found it in the store.
-                    if stored.get(&key).is_some_and(|i| !i.instance.status.is_running())
-                        && instance_cache.remove_finished(&key, commit - 1, commit)
-                    {
-                        truth.remove(&key);
-                    }
-                }
-                Step::Forget => instance_cache.forget_removed(commit - 1),
-                Step::Scan(limit) => scan(&mut instance_cache, &stored, &mut keys, limit),
-                Step::Sweep(used) => {
-                    let used: BTreeSet<Key> = used.into_iter().map(name).collect();
-                    instance_cache.sweep(commit - 1, |key| used.contains(key));
-                }
-            }
-            let of = instance_cache.instances.values().map(|cached| {
-                let claims = cached.claims.iter().map(claim_bytes).sum::<usize>();
-                cached.instance.as_ref().map_or(cached.bytes, |i| bytes(i) + claims)
-            });
-            let known = instance_cache.known.iter().flatten().map(|(key, _)| known_bytes(key));
-            prop_assert_eq!(instance_cache.bytes, of.sum::<usize>() + known.sum::<usize>());
+            compared.apply(step)?;
+            compared.check_bytes()?;
         }
     }
 }

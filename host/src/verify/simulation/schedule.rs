@@ -18,7 +18,7 @@ use crate::io::locks::lock;
 const SOURCE: &str = "/simulation";
 
 #[derive(Default)]
-pub(crate) struct Agenda {
+pub(crate) struct Schedule {
     /// By time, and by the order in which they were noted.
     events: Mutex<BTreeMap<(Timestamp, u64), Event>>,
     /// How many were noted.
@@ -31,22 +31,22 @@ pub(crate) enum Taken {
     Refused(String),
 }
 
-impl Agenda {
+impl Schedule {
     /// All that comes by itself.
     ///
     /// # Errors
     /// If a place in a template cannot be filled.
     pub(crate) fn of(simulation: &Simulation, choices: &Choices) -> Result<Self, String> {
-        let agenda = Self::default();
+        let schedule = Self::default();
         let start = simulation.given.now;
         for (name, at, event) in simulation.log_events() {
             // Each can be taken away, so what is left of a failing run is what it takes.
             if choices.happens(&name, Odds::ALWAYS, at, String::new) {
-                agenda.send(&simulation.disturbances, choices, &name, event, at);
+                schedule.send(&simulation.disturbances, choices, &name, event, at);
             }
         }
         if simulation.events.is_empty() {
-            return Ok(agenda);
+            return Ok(schedule);
         }
         for case in 1..=choices.between("cases", &simulation.cases) {
             let name = format!("case {case}");
@@ -67,7 +67,7 @@ impl Agenda {
                         _ => values.get(name).cloned(),
                     };
                     let disturbances = &simulation.disturbances;
-                    agenda.come(coming, disturbances, choices, (place, id, begins), &known)
+                    schedule.come(coming, disturbances, choices, (place, id, begins), &known)
                 };
                 let list = coming.each.as_ref().map(|each| values.get(each).unwrap_or(&Json::Null));
                 match list {
@@ -82,7 +82,7 @@ impl Agenda {
                 }
             }
         }
-        Ok(agenda)
+        Ok(schedule)
     }
 
     /// An event of a case: or not, later, twice, and once more.

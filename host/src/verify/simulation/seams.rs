@@ -14,9 +14,9 @@ use sagabox_engine::seams::lookup::{Lookup, Unanswered};
 use sagabox_engine::seams::store::faulty::{CommitFault, Faults};
 use sagabox_engine::seams::transport::{DeliveryError, Transport};
 
-use super::agenda::Taken;
 use super::answers::look_up;
 use super::history::name_of;
+use super::schedule::Taken;
 use super::world::{World, count};
 use crate::io::locks::lock;
 
