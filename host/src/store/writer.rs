@@ -67,7 +67,7 @@ impl Writer {
         if let Err(error) = self.run("COMMIT") {
             // A full disk refuses the transaction's pages one after another, and the page
             // that makes them valid is the last. What is there is written over next time.
-            let certain = trouble::is_full(&error);
+            let certain = trouble::is_full(path, &error);
             return Err(self.roll_back(path, &error, certain));
         }
         self.seen.apply(written.added.into_iter(), written.done);
