@@ -34,7 +34,6 @@ use crate::plugins::reload::Loader;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::connect::{ConnectedStore, connect, token_file};
-use crate::store::query::PluginRecords;
 use crate::store::query::access::AccessRecords;
 use crate::telemetry::Telemetry;
 use crate::telemetry::otlp::{Exporter, Gather};
@@ -54,7 +53,6 @@ pub struct Host {
     http: api::Settings,
     tls: Option<Arc<Tls>>,
     loader: Loader,
-    plugin_records: Arc<dyn PluginRecords>,
     drain: Duration,
     stop_batches: CancellationToken,
     mcp: Mcp,
@@ -125,7 +123,6 @@ impl Host {
             http: settings.http,
             tls,
             loader,
-            plugin_records: store.plugin_records,
             drain: settings.drain,
             stop_batches,
             mcp: settings.mcp,
@@ -175,7 +172,7 @@ impl Host {
         batches.go_on().await.context("continue the batches")?;
         let loading = self.loader.run(self.engine.clone(), batches, stop_loading.clone());
         tokio::spawn(loading);
-        spawn_upkeep(&self.site, self.plugin_records, &stop_loading);
+        spawn_upkeep(&self.site, &stop_loading);
         if let Some(settings) = self.alerts {
             let (engine, telemetry) = (self.engine.clone(), Arc::clone(&self.site.telemetry));
             let plugin_status = self.plugin_status.clone();
@@ -248,8 +245,8 @@ fn routes(settings: &Settings) -> BTreeMap<String, SinkName> {
     routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect()
 }
 
-/// Starts the tasks that keep records, samples and indexes up to date until `stop`.
-fn spawn_upkeep(site: &Arc<Site>, records: Arc<dyn PluginRecords>, stop: &CancellationToken) {
+/// Starts the tasks that keep records and samples up to date until `stop`.
+fn spawn_upkeep(site: &Arc<Site>, stop: &CancellationToken) {
     let (of_records, tidying) = (Arc::clone(site), stop.clone());
     tokio::spawn(async move {
         let tidy = tidy(&of_records.access, &of_records.batches);
@@ -257,8 +254,6 @@ fn spawn_upkeep(site: &Arc<Site>, records: Arc<dyn PluginRecords>, stop: &Cancel
     });
     let (sampled, sampling) = (Arc::clone(site), stop.clone());
     tokio::spawn(async move { sampling.run_until_cancelled(api::samples::take(&sampled)).await });
-    let indexing = stop.clone();
-    tokio::spawn(async move { indexing.run_until_cancelled(index(&*records)).await });
 }
 
 /// How an exporter gets the current metrics.
@@ -296,19 +291,6 @@ async fn tidy(access: &Access, batches: &Batches) {
             && let Err(error) = batches.expire(before).await
         {
             tracing::warn!(%error, "old batches cannot be removed");
-        }
-    }
-}
-
-/// Makes events and messages fast to find by their ids, from time to time and for a part of it.
-async fn index(records: &dyn PluginRecords) {
-    const INTERVAL: Duration = Duration::from_secs(10);
-    /// A twentieth of one processor: under load the rest is for events.
-    const TIME: Duration = Duration::from_millis(500);
-    loop {
-        tokio::time::sleep(INTERVAL).await;
-        if let Err(error) = records.index_ids(TIME).await {
-            tracing::warn!(%error, "the index of ids cannot be written; a search takes longer");
         }
     }
 }

@@ -1,13 +1,17 @@
-//! A full disk: events are refused with the reason, nothing that was acknowledged is
-//! lost, and work goes on when there is room, without a restart.
+//! A full disk, and a limit for the size of files: events are refused with the reason, every request
+//! has an answer, nothing that was acknowledged is lost, and work goes on when there is room, without
+//! a restart.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use reqwest::Method;
 use sagabox_tests::client::{BATCH, PROBLEM};
 use sagabox_tests::events::cart_finalized;
 use sagabox_tests::host::Host;
-use sagabox_tests::wait;
+use sagabox_tests::{paths, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -58,16 +62,8 @@ fn events(batch: usize) -> Vec<Value> {
     .collect()
 }
 
-#[tokio::test]
-async fn on_a_full_disk_nothing_is_lost_and_work_resumes_by_itself() {
-    let Some(disk) = Disk::mount() else {
-        eprintln!(
-            "NOT TESTED: a full disk. This machine lets us mount no file system; run as root"
-        );
-        return;
-    };
-    let mut host =
-        Host::builder().plugin("order-saga").store(disk.path().join("sagabox.db")).start().await;
+/// Sends batches until the host refuses one for lack of room. Returns how many it has accepted.
+async fn fill(host: &mut Host, because: &str) -> usize {
     let client = host.client();
     let mut accepted = 0;
     let refused = loop {
@@ -84,10 +80,41 @@ async fn on_a_full_disk_nothing_is_lost_and_work_resumes_by_itself() {
     assert_eq!(header("content-type"), Some(PROBLEM));
     assert!(header("retry-after").is_some(), "no Retry-After");
     let problem = refused.text().await.expect("a body");
-    assert!(problem.contains("disk is full"), "{problem}");
+    assert!(problem.contains(because), "{problem}");
     host.assert_runs();
+    accepted
+}
 
-    disk.grow();
+/// Each request of an operator that changes something.
+const CHANGES: [(&str, &str); 6] = [
+    ("/pauses", r#"{"target":{"kind":"plugin","plugin":"order-saga"},"reason":"r"}"#),
+    ("/pauses/resume", r#"{"target":{"kind":"ingest"}}"#),
+    (
+        "/limits",
+        r#"{"target":{"kind":"type","type":"InitializeOrder"},"per_second":1000000,"reason":"r"}"#,
+    ),
+    ("/retries", r#"{"plugin":"order-saga","key":"cart-1"}"#),
+    ("/views", r#"{"name":"mine","filter":{"plugin":"order-saga"}}"#),
+    ("/batches", r#"{"action":"redrive","plugin":"order-saga"}"#),
+];
+
+/// While the store takes nothing, each of them has an answer, and the pages say what is wrong.
+async fn operators_have_answers(host: &mut Host) {
+    let client = host.client();
+    for (path, body) in CHANGES {
+        let request = client.request(Method::POST, path).body(body);
+        let request = request.header("content-type", "application/json");
+        let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let (status, text) = (response.status(), response.text().await.expect("a body"));
+        // What needs no room, or is refused anyway, may be answered as ever.
+        assert!(status == 503 || !status.is_server_error(), "{path}: {status} {text}");
+    }
+    host.assert_runs();
+}
+
+/// There is room again: everything continues without a restart, and nothing was lost.
+async fn work_resumes(host: &mut Host, accepted: usize) {
+    let client = host.client();
     client.send(&events(accepted)).await;
     let count = (accepted + 1) * EVENTS_PER_BATCH;
     client.take_exactly("InitializeOrder", count).await;
@@ -108,4 +135,62 @@ async fn on_a_full_disk_nothing_is_lost_and_work_resumes_by_itself() {
         if events == Some(count as u64) { Ok(()) } else { Err(accounts.to_string()) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_lost_and_work_resumes_by_itself() {
+    let Some(disk) = Disk::mount() else {
+        eprintln!(
+            "NOT TESTED: a full disk. This machine lets us mount no file system; run as root"
+        );
+        return;
+    };
+    let mut host =
+        Host::builder().plugin("order-saga").store(disk.path().join("sagabox.db")).start().await;
+    let accepted = fill(&mut host, "disk is full").await;
+    operators_have_answers(&mut host).await;
+    disk.grow();
+    resume_all(&host).await;
+    work_resumes(&mut host, accepted).await;
+}
+
+/// A process may have a limit for the size of its files. The signal that the system sends at the
+/// limit must not end the host.
+#[tokio::test]
+async fn a_limit_for_the_size_of_files_is_like_a_full_disk() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let limited = folder.path().join("limited");
+    // In units of 512 bytes, as POSIX says.
+    let script = format!(
+        "#!/bin/sh\nulimit -S -f {}\nexec {} \"$@\"\n",
+        (12 << 20) / 512,
+        paths::binary().display()
+    );
+    std::fs::write(&limited, script).expect("a script");
+    std::fs::set_permissions(&limited, Permissions::from_mode(0o755)).expect("its mode");
+    let mut host = Host::builder().plugin("order-saga").binary(&limited).start().await;
+    let accepted = fill(&mut host, "largest size that this process may write").await;
+    operators_have_answers(&mut host).await;
+    let process = host.process().to_string();
+    let raised = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &process]).status();
+    assert!(raised.is_ok_and(|status| status.success()), "the limit cannot be raised");
+    resume_all(&host).await;
+    work_resumes(&mut host, accepted).await;
+}
+
+/// Ends what the requests of the operators have set.
+async fn resume_all(host: &Host) {
+    let client = host.client();
+    wait::until("the store accepts events again", wait::SOON, || async {
+        client.get("/pauses").await?;
+        client.text("/readyz").await
+    })
+    .await;
+    let pauses = client.get("/pauses").await.expect("the pauses");
+    for pause in pauses["pauses"].as_array().expect("a list") {
+        let request = client.request(Method::POST, "/pauses/resume");
+        let body = json!({ "target": pause["target"] });
+        let response = request.json(&body).send().await.expect("an answer");
+        assert!(response.status().is_success(), "{:?}", response.text().await);
+    }
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here reads a request or writes a store.
 
+mod aging;
 mod audit;
 mod limit;
 mod roles;
@@ -10,6 +11,7 @@ mod secret;
 mod session;
 mod token;
 
+pub use aging::Aging;
 pub use audit::{AuditEntry, AuditFilter, AuditRow};
 pub use limit::{Fingerprint, Rate};
 pub use roles::{Permission, Role};

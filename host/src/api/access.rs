@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, header};
 use sagabox_engine::model::Timestamp;
 use sagabox_engine::seams::store::ReadError;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::authorize::{Peer, action};
 use super::caller::Caller;
@@ -21,7 +22,8 @@ use super::live::{Live, LiveSession, Tokens};
 use super::login::oidc::{OidcSettings, Provider};
 use super::problem::Problem;
 use super::refusals;
-use crate::access::{AuditEntry, Digest, Holder, Rate, Role, Secret, Session, Token};
+use crate::access::{Aging, AuditEntry, Digest, Holder, Rate, Role, Secret, Session, Token};
+use crate::io::locks::lock;
 use crate::store::query::access::AccessRecords;
 
 /// The name of the token that the first start creates.
@@ -91,6 +93,8 @@ pub struct Access {
     pub(super) records: Arc<dyn AccessRecords>,
     settings: RwLock<Arc<AccessSettings>>,
     pub(super) clock: Clock,
+    /// How old records are.
+    aging: Mutex<Aging>,
     /// What was begun before it was begun by another process.
     pub(super) opened_at: Timestamp,
     /// Set if people can sign in by an identity provider.
@@ -125,6 +129,7 @@ impl Access {
             records,
             settings,
             clock,
+            aging: Mutex::new(Aging::new(Instant::now(), now)),
             opened_at: now,
             provider,
             refusals,
@@ -259,6 +264,26 @@ impl Access {
             (false, None) => Err(Problem::unauthorized(
                 "the request has no token; send `Authorization: Bearer sbx_…`",
             )),
+        }
+    }
+
+    /// Whether a caller may still ask who was identified before.
+    pub(super) fn admits(&self, caller: &Caller) -> bool {
+        let now = (self.clock)();
+        match (caller.session(), caller.token()) {
+            (Some(id), _) => {
+                let (tokens, idle) = (self.tokens(), self.settings().login.idle);
+                self.sessions().values().any(|own| {
+                    let holder = own.holder(&tokens);
+                    own.session.id == id
+                        && own.is_valid(now, idle)
+                        && holder.is_some_and(|holder| holder.token.is_valid(now))
+                })
+            }
+            (None, Some(id)) => {
+                self.tokens().by_id(id).is_some_and(|live| live.token.is_valid(now))
+            }
+            (None, None) => true,
         }
     }
 
@@ -435,8 +460,14 @@ impl Access {
         }
         self.sessions_mut().retain(|_, live| live.is_valid(now, idle));
         self.records.expire_sessions(now, now.before(idle)).await?;
-        let kept_since = now.before(idempotency::AGE);
-        self.records.expire_idempotent(kept_since, EXPIRED_MAX).await?;
+        let kept_since = {
+            let mut aging = lock(&self.aging);
+            aging.advance(Instant::now(), now);
+            aging.older_than(idempotency::AGE)
+        };
+        if let Some(before) = kept_since {
+            self.records.expire_idempotent(before, EXPIRED_MAX).await?;
+        }
         if let Some(before) = self.records_from() {
             self.records.expire_audit(before, EXPIRED_MAX).await?;
         }
@@ -444,9 +475,10 @@ impl Access {
     }
 
     /// The time before which records of what operators did are too old; none if they are kept for
-    /// ever.
+    /// ever, or if no date is known to be right.
     pub fn records_from(&self) -> Option<Timestamp> {
-        self.settings().audit.map(|age| (self.clock)().before(age))
+        let age = self.settings().audit?;
+        lock(&self.aging).older_than(age)
     }
 
     fn put(&self, digest: Digest, token: Token) {
@@ -472,4 +504,52 @@ impl Access {
 fn bearer(credentials: &str) -> Option<&str> {
     let (scheme, token) = credentials.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::access::AuditFilter;
+    use crate::store::connect::connect;
+    use crate::store::query::access::Idempotent;
+
+    /// In both directions: neither the audit log nor the keys of requests can be made again.
+    #[tokio::test]
+    async fn a_wall_clock_that_is_set_removes_no_records() {
+        const START: u64 = 1_800_000_000_000;
+        const YEARS: u64 = 1_000 * 24 * 60 * 60 * 1_000;
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("a.db").display());
+        let records = connect(&url).await.unwrap().access_records;
+        let wall = Arc::new(AtomicU64::new(START));
+        let clock = Arc::clone(&wall);
+        let clock: Clock = Arc::new(move || Timestamp(clock.load(Ordering::Relaxed)));
+        let settings =
+            AccessSettings { audit: Some(Duration::from_hours(24)), ..AccessSettings::default() };
+        let access = Access::open(Arc::clone(&records), settings, clock).await.unwrap();
+        let entry = AuditEntry {
+            at: Timestamp(START),
+            who: "ada".to_owned(),
+            token: None,
+            origin: "127.0.0.1".to_owned(),
+            action: "POST /v1/pauses".to_owned(),
+            target: None,
+            reason: None,
+            status: Some(200),
+        };
+        records.add_audit(&entry).await.unwrap();
+        let digest = Digest([1; 32]);
+        records.begin_idempotent("ada", "k", digest, Timestamp(START)).await.unwrap();
+        for set in [START, START + YEARS, START, START - YEARS, START + 2 * YEARS] {
+            wall.store(set, Ordering::Relaxed);
+            access.tidy().await.unwrap();
+            let all = AuditFilter { limit: 9, ..AuditFilter::default() };
+            assert_eq!(records.audit(&all).await.unwrap().rows.len(), 1, "at {set}");
+            assert_eq!(access.records_from(), None);
+            let known = records.begin_idempotent("ada", "k", digest, Timestamp(START)).await;
+            assert!(matches!(known, Ok(Idempotent::Known { .. })), "at {set}");
+        }
+    }
 }

@@ -25,6 +25,7 @@ use super::guard;
 use super::idempotency::{self, Begun};
 use super::problem::Problem;
 use super::refusals;
+use super::streaming;
 use crate::access::{AuditEntry, Fingerprint, Permission};
 
 /// Of a path in an entry.
@@ -92,7 +93,10 @@ pub(super) async fn authorize(State(gate): State<Gate>, request: Request, next: 
                 Err(problem) => problem.into_response(),
             };
         }
-        Ok(caller) => run(caller, request, next).await,
+        Ok(caller) => {
+            let (access, reader) = (Arc::clone(&gate.access), caller.clone());
+            streaming::while_admitted(run(caller, request, next).await, access, reader)
+        }
     };
     if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status()) {
         let entry = gate.entry(who.as_ref(), origin, action);

@@ -37,6 +37,12 @@ impl Caller {
         Self { live: Some(live), session: Some(session), origin }
     }
 
+    /// The same caller, in a session.
+    #[cfg(test)]
+    pub(super) fn within(self, session: u64) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
     /// The id of the session, if a person asks with a browser.
     pub(crate) fn session(&self) -> Option<u64> {
         self.session

@@ -20,6 +20,8 @@ use super::{Shared, Site};
 use crate::io::durations;
 use crate::io::times::Time;
 
+/// A commit takes some milliseconds; where it takes so long, the disk or the store is in trouble.
+const CONTROL_TIME: Duration = Duration::from_secs(10);
 /// The longest name, key or type of a target, in bytes.
 const NAME_BYTES_MAX: usize = 4096;
 /// The sinks of the host's own queues: this, and the message type.
@@ -194,7 +196,7 @@ pub(crate) async fn pause(
     let since = (site.access.clock)();
     let end = end(since, until, duration)?;
     let pause = Pause { target, by, reason, since, end };
-    site.engine.pause(pause.clone()).await?;
+    in_time(site.engine.pause(pause.clone())).await?;
     let mut pauses = site.engine.pauses().await.into_iter();
     let set = pauses.find(|status| status.pause.target == pause.target);
     Ok(Json(row(set.unwrap_or(PauseStatus { pause, waiting: None, oldest: None }))))
@@ -210,7 +212,7 @@ pub(crate) async fn resume(
     let target = parsed(target)?;
     check(&caller, &target)?;
     by_whom(&caller, by)?;
-    site.engine.resume(target.clone()).await?;
+    in_time(site.engine.resume(target.clone())).await?;
     Ok(Json(Resumed { target: shape(&target) }))
 }
 
@@ -250,7 +252,7 @@ pub(crate) async fn limit(
         reason: required(reason)?,
         since: (site.access.clock)(),
     };
-    site.engine.limit(limit.clone()).await?;
+    in_time(site.engine.limit(limit.clone())).await?;
     Ok(Json(limit_row(limit)))
 }
 
@@ -280,9 +282,11 @@ pub(crate) async fn retry(
                 caller.check_whole()?;
             }
             sink_exists(&site, &sink).await?;
-            site.engine.retry_sink(&sink.into(), of).await?
+            in_time(site.engine.retry_sink(&sink.into(), of)).await?
         }
-        (None, Some((plugin, key))) => usize::from(site.engine.retry_key(&plugin, &key).await?),
+        (None, Some((plugin, key))) => {
+            usize::from(in_time(site.engine.retry_key(&plugin, &key)).await?)
+        }
         (None, None) => {
             let detail = "sink: give a plugin and a key, or a sink";
             return Err(Problem::unacceptable("sink", detail));
@@ -443,6 +447,16 @@ pub(super) fn limit_row(limit: Limit) -> LimitRow {
         reason: limit.reason,
         since: Time(limit.since),
     }
+}
+
+/// A store that takes no commits for a while must not hold the request as long.
+async fn in_time<T>(
+    change: impl Future<Output = Result<T, ControlError>>,
+) -> Result<T, ControlError> {
+    tokio::time::timeout(CONTROL_TIME, change).await.unwrap_or_else(|_| {
+        let seconds = CONTROL_TIME.as_secs();
+        Err(ControlError::Unavailable(format!("no answer within {seconds} s")))
+    })
 }
 
 impl From<ControlError> for Problem {

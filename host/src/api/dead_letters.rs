@@ -1,6 +1,7 @@
 //! What operators do: resolve dead letters, one or many, and cancel or end instances.
 //! Who and why is kept with each.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -203,7 +204,7 @@ async fn resolve_many(
     let resolution = resolution(caller, action, many.by, many.reason)?;
     // Ids do not say of which plugin they are.
     caller.check_whole()?;
-    let ids = many.ids;
+    let ids = each_once(many.ids);
     if ids.len() > MANY_MAX as usize {
         let detail = format!("ids: has {} elements; the maximum is {MANY_MAX}", ids.len());
         return Err(Problem::unacceptable("ids", detail));
@@ -233,6 +234,12 @@ async fn resolve_many(
         }
     }
     Ok(Json(ResolvedMany { resolved, refused, left: left.collect() }))
+}
+
+/// One that fails again at once is open again, and would be redriven a second time.
+fn each_once(ids: Vec<u64>) -> Vec<u64> {
+    let mut seen = BTreeSet::new();
+    ids.into_iter().filter(|id| seen.insert(*id)).collect()
 }
 
 /// Which of these dead letters could be resolved.
@@ -350,6 +357,7 @@ impl From<ResolveError> for Problem {
             | ResolveError::Waiting(_)
             | ResolveError::Unserved(_) => Self::conflict(detail),
             ResolveError::Edited { .. } => Self::unacceptable("event", detail),
+            ResolveError::Unwritable { .. } => Self::not_storable(detail),
             ResolveError::Unavailable(_) => Self::unavailable(detail),
         }
     }
@@ -366,5 +374,16 @@ impl From<InstanceError> for Problem {
             | InstanceError::NotSubscribed(_) => Self::conflict(detail),
             InstanceError::Offer(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_that_is_named_twice_is_resolved_once() {
+        assert_eq!(each_once(vec![3, 1, 3, 2, 1]), [3, 1, 2]);
+        assert_eq!(each_once(Vec::new()), []);
     }
 }

@@ -41,12 +41,12 @@ pub(crate) async fn find(
         let detail = format!("text: must have 1 to {TEXT_BYTES_MAX} bytes");
         return Err(Problem::unacceptable("text", detail));
     }
-    let mut found = site.queries.find(text, FOUND_MAX).await.map_err(unreadable)?;
     // An event belongs to no plugin; who may see some plugins alone finds it by what they did.
-    found.retain(|one| match one.plugin() {
+    let sees = |found: &Found| match found.plugin() {
         Some(plugin) => caller.sees_plugin(plugin),
         None => caller.check_whole().is_ok(),
-    });
+    };
+    let found = site.queries.find(text, FOUND_MAX, &sees).await.map_err(unreadable)?;
     Ok(Json(FoundList { found }))
 }
 

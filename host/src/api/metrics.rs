@@ -120,6 +120,9 @@ fn add_measured(gathered: &mut Gathered, measured: &Measured) {
     for (plugin, age) in &measured.event_age {
         gathered.add_times(&declared::EVENT_AGE, &[plugin.as_str()], *age);
     }
+    for (plugin, count) in &measured.not_held {
+        gathered.add(&declared::EVENTS_NOT_HELD, &[plugin.as_str()], *count);
+    }
     for (sink, times) in &measured.sinks {
         gathered.add_times(&declared::DELIVERY, &[sink.as_str()], times.delivery);
         gathered.add_times(&declared::MESSAGE_AGE, &[sink.as_str()], times.message_age);

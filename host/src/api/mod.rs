@@ -45,6 +45,7 @@ mod server;
 mod sessions;
 pub(crate) mod sinks;
 mod stream;
+mod streaming;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;

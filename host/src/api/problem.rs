@@ -177,6 +177,12 @@ impl Problem {
         Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }
     }
 
+    /// The store can never write an event.
+    pub(super) fn not_storable(detail: impl Into<String>) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, "cannot-be-stored", "Event not storable", detail)
+    }
+
     pub(super) fn stopping() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let problem = Self::new(status, "stopping", "Shutting down", "retry later");
@@ -259,10 +265,7 @@ impl From<OfferError> for Problem {
                 Self { retry_after: Some(retry_after), ..problem }
             }
             OfferError::Unavailable(_) => Self::unavailable(detail),
-            OfferError::Rejected(_) => {
-                let status = StatusCode::UNPROCESSABLE_ENTITY;
-                Self::new(status, "cannot-be-stored", "Event not storable", detail)
-            }
+            OfferError::Rejected(_) => Self::not_storable(detail),
             OfferError::Stopping => Self::stopping(),
         }
     }

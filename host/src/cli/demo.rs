@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::{build, output, send};
 use crate::api::client::Client;
@@ -22,6 +23,9 @@ use crate::host::Host;
 /// An example is over when there was nothing to do for this long.
 const QUIET: Duration = Duration::from_millis(600);
 const POLL: Duration = Duration::from_millis(50);
+/// The example of which a process is left to wait, after so many of its events.
+const WAITS: &str = "group-checkout";
+const WAITS_AFTER: usize = 1;
 /// The longest that an example may take. One that takes longer waits for a timer.
 const EXAMPLE_MAX: Duration = Duration::from_mins(2);
 
@@ -56,6 +60,9 @@ impl Demo {
             missed += usize::from(!play(example, &plugins, &self.out).await?);
         }
         anyhow::ensure!(missed == 0, "{missed} examples do not match their expected.json");
+        if let Some(example) = examples.iter().find(|example| example.ends_with(WAITS)) {
+            leave_waiting(example, &plugins, &self.out).await?;
+        }
         output::line(&format!(
             "\nNext steps:\n  {}/*/README.md  explains each example\n  \
              sagabox run {}  runs a host\n  sagabox send {}/events.ndjson  sends events to it\n  \
@@ -115,34 +122,74 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     let expected = Expected::of(example)?;
     let plugins = &expected.select(plugins, out.join("examples").join(&name))?;
     let database = fresh(&out.join(format!("{name}.db")))?;
-    let config = Some(example.join(crate::config::FILE)).filter(|path| path.exists());
-    let overrides =
-        Overrides { store: Some(format!("sqlite:{}", database.display())), ..Overrides::default() };
-    let mut settings = Settings::load(config.as_deref(), overrides)?;
-    // The services behind the example's sinks do not run here.
-    settings.sinks.clear();
-    settings.routes.clear();
-    // Only this process knows the address.
-    settings.access.local_without_token = true;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?.to_string();
-    let host = Host::start(settings, plugins).await?;
-    for refused in host.plugin_status.refused() {
-        output::line(&format!("refused {}: {}", refused.file, refused.reason));
-    }
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(host.serve(listener, async { drop(stopped.await) }));
-    let client = Client::new(&address, None, None)?;
     output::line(&format!("\n── {name} ──"));
-    let outcome = feed(&client, &example.join("events.ndjson")).await;
+    let running = Running::start(example, plugins, &database).await?;
+    let outcome = feed(&running.client, &example.join("events.ndjson")).await;
     let printed = match &outcome {
-        Ok(worked) => print(&client, worked, &expected).await,
+        Ok(worked) => print(&running.client, worked, &expected).await,
         Err(_) => Ok(false),
     };
-    let _ = stop.send(());
-    server.await??;
+    running.stop().await?;
     outcome?;
     printed
+}
+
+/// Leaves a store with a process that waits for its next event, and says how to look at it.
+async fn leave_waiting(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<()> {
+    let plugins = &Expected::of(example)?.select(plugins, out.join("examples").join(WAITS))?;
+    let events = std::fs::read_to_string(example.join("events.ndjson"))?;
+    let first: Vec<&str> = events.lines().take(WAITS_AFTER).collect();
+    let file = out.join("waiting.ndjson");
+    std::fs::write(&file, first.join("\n"))?;
+    let database = fresh(&out.join("waiting.db"))?;
+    let running = Running::start(example, plugins, &database).await?;
+    let fed = feed(&running.client, &file).await;
+    running.stop().await?;
+    fed?;
+    output::line(&format!(
+        "\n── a process that waits ──\n  \
+         sagabox run {} --store sqlite:{} --local-without-token\n  \
+         serves pages at http://127.0.0.1:8321: open Instances there, and its only row\n  \
+         says what the process waits for",
+        plugins.display(),
+        database.display()
+    ));
+    Ok(())
+}
+
+/// A host that runs an example, in this process.
+struct Running {
+    client: Client,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    async fn start(example: &Path, plugins: &Path, database: &Path) -> anyhow::Result<Self> {
+        let config = Some(example.join(crate::config::FILE)).filter(|path| path.exists());
+        let store = Some(format!("sqlite:{}", database.display()));
+        let overrides = Overrides { store, ..Overrides::default() };
+        let mut settings = Settings::load(config.as_deref(), overrides)?;
+        // The services behind the example's sinks do not run here.
+        settings.sinks.clear();
+        settings.routes.clear();
+        // Only this process knows the address.
+        settings.access.local_without_token = true;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        let host = Host::start(settings, plugins).await?;
+        for refused in host.plugin_status.refused() {
+            output::line(&format!("refused {}: {}", refused.file, refused.reason));
+        }
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(host.serve(listener, async { drop(stopped.await) }));
+        Ok(Self { client: Client::new(&address, None, None)?, stop, server })
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        let _ = self.stop.send(());
+        self.server.await?
+    }
 }
 
 /// What was sent to the host, and what the workers did.

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,11 +18,14 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on, `stop` receives the signals to stop, and they no longer end the process.
+    /// From now on, `stop` receives the signals to stop, and they no longer end the process. Neither
+    /// does the signal for a file that has reached the process's limit (`ulimit -f`): the write
+    /// fails, as on a full disk.
     ///
     /// # Errors
     /// If the operating system does not let the process listen.
     pub(crate) fn listen() -> io::Result<Self> {
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }

@@ -33,11 +33,21 @@ pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
 /// inside of strings, where they can be escaped.
 pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
     let is_inside = |character| character != '\n' && is_unprintable(character);
-    replace(json, is_inside, |out, character| {
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            let _ = write!(out, "\\u{unit:04x}");
-        }
-    })
+    replace(json, is_inside, push_units)
+}
+
+/// Any text for a page: it keeps its lines and tabs. The escapes are those of JSON, so that JSON in it
+/// means the same.
+pub(crate) fn printable_text(text: &str) -> Cow<'_, str> {
+    let is_hidden =
+        |character| !matches!(character, '\n' | '\r' | '\t') && is_unprintable(character);
+    replace(text, is_hidden, push_units)
+}
+
+fn push_units(out: &mut String, character: char) {
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        let _ = write!(out, "\\u{unit:04x}");
+    }
 }
 
 fn replace(
@@ -112,6 +122,7 @@ mod tests {
             assert!(matches!(printable(text), Cow::Borrowed(same) if same == text), "{text}");
         }
         assert_eq!(printable_lines("a\nb\r\n\u{1b}"), "a\nb\\r\n\\u{1b}");
+        assert_eq!(printable_text("a\n\tb\r\n\u{1b}"), "a\n\tb\r\n\\u001b");
     }
 
     proptest! {

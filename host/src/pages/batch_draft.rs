@@ -194,7 +194,10 @@ pub(super) fn sentence(action: impl Value<BatchAction>, filter: &RawValue) -> St
 
 /// The list of what a batch selects.
 pub(super) fn list_address(action: impl Value<BatchAction>, filter: &RawValue) -> String {
-    let filter = members(filter);
+    let mut filter = members(filter);
+    if filter.get("cause").is_some_and(String::is_empty) {
+        filter.insert("without_reason".to_owned(), "true".to_owned());
+    }
     let filter = filter.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let (list, status) = match action.value().is_of_instances() {
         true => ("/instances", "running"),
@@ -255,6 +258,15 @@ mod tests {
             BatchAction::Cancel,
             r#"{"plugin":"a","started_after":"t1","updated_before":"t2"}"#,
             "Cancel running instances of plugin a, started at or after t1, last changed before t2",
+        );
+    }
+
+    #[test]
+    fn the_list_of_a_batch_without_a_reason_is_not_the_list_of_all() {
+        let filter = RawValue::from_string(r#"{"plugin":"a","cause":""}"#.to_owned()).unwrap();
+        assert_eq!(
+            list_address(BatchAction::Skip, &filter),
+            "/dead-letters/list?plugin=a&without_reason=true&status=open"
         );
     }
 

@@ -228,6 +228,43 @@ fn settled(batch: &BatchView) -> u64 {
     batch.done + batch.failed + batch.changed + batch.refused
 }
 
+/// The status of a batch as its pages show it: the words say what the colour says.
+pub(super) struct ShownStatus {
+    words: String,
+    tone: &'static str,
+}
+
+impl ShownStatus {
+    pub(super) fn of(batch: &BatchView) -> Self {
+        Self::with(batch.status, [batch.failed, batch.refused], settled(batch))
+    }
+
+    /// A batch is done when each item has its outcome, whatever that is.
+    fn with(status: BatchStatus, [failed, refused]: [u64; 2], settled: u64) -> Self {
+        let name = status.as_str();
+        let tone = match status {
+            BatchStatus::Draft | BatchStatus::Cancelled => "",
+            BatchStatus::Preparing | BatchStatus::Running | BatchStatus::Paused => "warn",
+            BatchStatus::Done if failed + refused == 0 => "good",
+            BatchStatus::Done if failed + refused < settled => "warn",
+            BatchStatus::Done => "bad",
+        };
+        let what = match (failed, refused) {
+            _ if status != BatchStatus::Done => None,
+            (0, 0) => None,
+            (_, 0) => Some("failed again"),
+            (0, _) => Some("refused"),
+            _ => Some("failed again or refused"),
+        };
+        let words = match what {
+            None => name.to_owned(),
+            Some(what) if failed + refused == settled => format!("{name}, all {what}"),
+            Some(what) => format!("{name}, {} {what}", grouped(failed + refused)),
+        };
+        Self { words, tone }
+    }
+}
+
 fn is_over(batch: &BatchView) -> bool {
     matches!(batch.status, BatchStatus::Done | BatchStatus::Cancelled)
 }
@@ -421,4 +458,31 @@ async fn answer(
         may_operate: visit.may_operate(),
     })?;
     Ok(page.with_status(status).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_shown_as_good_only_if_nothing_failed() {
+        let shown = |status, unsuccessful, settled| {
+            let ShownStatus { words, tone } = ShownStatus::with(status, unsuccessful, settled);
+            (words, tone)
+        };
+        for (status, unsuccessful, settled, words, tone) in [
+            (BatchStatus::Done, [0, 0], 9, "done", "good"),
+            (BatchStatus::Done, [0, 0], 0, "done", "good"),
+            (BatchStatus::Done, [9, 0], 9, "done, all failed again", "bad"),
+            (BatchStatus::Done, [0, 9], 9, "done, all refused", "bad"),
+            (BatchStatus::Done, [8, 1], 9, "done, all failed again or refused", "bad"),
+            (BatchStatus::Done, [1_500, 0], 9_000, "done, 1,500 failed again", "warn"),
+            (BatchStatus::Done, [1, 1], 9, "done, 2 failed again or refused", "warn"),
+            (BatchStatus::Running, [3, 0], 9, "running", "warn"),
+            (BatchStatus::Cancelled, [3, 0], 9, "cancelled", ""),
+            (BatchStatus::Draft, [0, 0], 0, "draft", ""),
+        ] {
+            assert_eq!(shown(status, unsuccessful, settled), (words.to_owned(), tone));
+        }
+    }
 }

@@ -9,12 +9,12 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use sagabox_engine::model::Event;
 use serde::Deserialize;
 
-use super::dead_letters::{EventName, PATH};
+use super::dead_letters::{EventName, PATH, group_address};
 use super::edited::restored;
 use super::form::Submitted;
 use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
-use super::words::{query, too_long_to_edit};
+use super::words::too_long_to_edit;
 use super::{PageRoute, Pages, form, page};
 use crate::access::Permission::{Operate, Read};
 use crate::api::Needs::ForPlugin;
@@ -101,14 +101,9 @@ impl DeadLetterPage {
 
     fn same_cause(&self) -> String {
         let dead_letter = &self.dead_letter;
-        let given = [
-            ("plugin", dead_letter.plugin.as_str()),
-            ("plugin_version", dead_letter.plugin_version.as_str()),
-            ("sink", dead_letter.sink.as_ref().map_or("", |sink| sink.as_str())),
-            ("cause", dead_letter.cause.as_str()),
-            ("status", "open"),
-        ];
-        format!("/dead-letters/list?{}", query(given))
+        let sink = dead_letter.sink.as_ref().map_or("", |sink| sink.as_str());
+        let DeadLetterRow { plugin, plugin_version, cause, .. } = dead_letter;
+        group_address([plugin.as_str(), plugin_version, sink, cause])
     }
 }
 

@@ -166,14 +166,21 @@ async fn started(
 
 /// The address of the list of a group's dead letters.
 fn list_address(cause: &CauseRow) -> String {
+    let sink = cause.sink.as_deref().unwrap_or_default();
+    group_address([&cause.plugin, &cause.plugin_version, sink, &cause.cause])
+}
+
+/// The address of the list of the open dead letters with one cause.
+pub(super) fn group_address([plugin, plugin_version, sink, cause]: [&str; 4]) -> String {
     let given = [
-        ("plugin", Some(cause.plugin.as_str())),
-        ("plugin_version", Some(cause.plugin_version.as_str())),
-        ("sink", cause.sink.as_deref()),
-        ("cause", Some(cause.cause.as_str())),
-        ("status", Some("open")),
+        ("plugin", plugin),
+        ("plugin_version", plugin_version),
+        ("sink", sink),
+        ("cause", cause),
+        // An empty field of a form asks for nothing, so this is one of its own.
+        ("without_reason", if cause.is_empty() { "true" } else { "" }),
+        ("status", "open"),
     ];
-    let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
     format!("/dead-letters/list?{}", query(given))
 }
 
@@ -190,6 +197,8 @@ struct Listed {
     event_type: String,
     reason_contains: String,
     cause: String,
+    /// Only those whose cause is empty.
+    without_reason: bool,
     after: String,
 }
 
@@ -280,16 +289,20 @@ impl Listed {
             plugin: given(&self.plugin),
             // It is empty for messages, and only a group asks for it.
             plugin_version: given(&self.plugin_version)
-                .or_else(|| (!self.cause.is_empty() && !self.sink.is_empty()).then(String::new)),
+                .or_else(|| (self.cause().is_some() && !self.sink.is_empty()).then(String::new)),
             status,
             sink: given(&self.sink),
             key: given(&self.key),
             event_type: given(&self.event_type),
             reason_contains: given(&self.reason_contains),
-            cause: given(&self.cause),
+            cause: self.cause(),
             after: given(&self.after),
             limit: None,
         })
+    }
+
+    fn cause(&self) -> Option<String> {
+        given(&self.cause).or_else(|| self.without_reason.then(String::new))
     }
 
     fn address(&self, after: &str) -> String {
@@ -302,6 +315,7 @@ impl Listed {
             ("type", self.event_type.as_str()),
             ("reason_contains", self.reason_contains.as_str()),
             ("cause", self.cause.as_str()),
+            ("without_reason", if self.without_reason { "true" } else { "" }),
             ("after", after),
         ];
         format!("/dead-letters/list?{}", query(given))
@@ -320,4 +334,34 @@ const STATUSES: [DeadLetterStatus; 6] = [
 
 fn status(name: &str) -> Option<DeadLetterStatus> {
     STATUSES.into_iter().find(|status| status.as_str() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Query;
+
+    use super::*;
+
+    fn listed(address: &str) -> Listed {
+        Query::try_from_uri(&address.parse().unwrap()).unwrap().0
+    }
+
+    #[test]
+    fn the_list_of_a_group_has_the_dead_letters_of_that_group_alone() {
+        for (group, version, sink, cause) in [
+            (["p", "1.0", "", "it broke"], Some("1.0"), None, "it broke"),
+            (["p", "1.0", "", ""], Some("1.0"), None, ""),
+            (["p", "", "web", "no route"], Some(""), Some("web"), "no route"),
+            (["p", "", "web", ""], Some(""), Some("web"), ""),
+        ] {
+            let list = listed(&group_address(group));
+            let next = listed(&list.address("7"));
+            assert_eq!((next.cause(), next.after.as_str()), (list.cause(), "7"), "{group:?}");
+            let found = list.dead_letters().unwrap();
+            assert_eq!(found.cause.as_deref(), Some(cause), "{group:?}");
+            assert_eq!(found.plugin_version.as_deref(), version, "{group:?}");
+            assert_eq!(found.sink.as_deref(), sink, "{group:?}");
+        }
+        assert_eq!(Listed::default().dead_letters().unwrap().cause, None);
+    }
 }

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::visible::visible;
 use super::{
     administration, batches, dead_letters, overview, pauses, plugins, queues, search, send,
 };
@@ -199,7 +200,9 @@ impl Page {
 /// # Errors
 /// If a template cannot be rendered, which is a bug.
 pub(super) fn html(template: &impl Template) -> Result<String, Problem> {
-    template.render().map_err(|error| Problem::internal(format!("render a page: {error}")))
+    let html =
+        template.render().map_err(|error| Problem::internal(format!("render a page: {error}")))?;
+    Ok(visible(html))
 }
 
 impl IntoResponse for Page {

@@ -2,8 +2,8 @@
 //!
 //! An open page follows a *topic*: its content, for a view that its reader has. One task renders a
 //! topic, at most once in [`STEP`], for as long as a page follows it; ten open pages cost as much
-//! as one. A stream ends when the host stops, and after [`STREAM_TIME`]: then the browser opens
-//! another one, and is authorized again.
+//! as one. A stream ends when the host stops, when its reader may not ask any more
+//! (`api/streaming.rs`), and after [`STREAM_TIME`]: then the browser opens another one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use crate::io::locks::lock;
 
 /// As often as a person can follow.
 const STEP: Duration = Duration::from_secs(1);
-/// After this, a token that was revoked sees no more.
+/// After this, a page whose browser is gone without a word holds its place no more.
 const STREAM_TIME: Duration = Duration::from_secs(60);
 /// Each open page holds a connection; most are for senders and workers.
 const STREAMS_MAX: usize = 256;

@@ -1,7 +1,8 @@
 //! Pages for operators, rendered by the server.
 //!
 //! A page shows what the API answers: its handler calls the API's handlers, which check what the
-//! caller may see. Templates escape every value, so nothing of an event becomes markup. Each page
+//! caller may see. Templates escape every value, so nothing of an event becomes markup, and what is
+//! invisible or turns the direction of writing is shown (`visible`). Each page
 //! works without script; with script, htmx replaces the parts that a stream sends again (`live`).
 //! This room does not know the store's tables, the configuration or the command line.
 
@@ -32,6 +33,7 @@ mod tests;
 mod timeline;
 mod topology;
 mod views;
+mod visible;
 mod what_if;
 mod words;
 

@@ -11,10 +11,10 @@ use sagabox_engine::model::AgeMark;
 use sagabox_engine::model::{Cursor, PluginName};
 use sagabox_engine::seams::store::Expire;
 
-use super::components;
 use super::rows::{self, integer};
 use super::tables::each;
 use super::trouble::{WriteError, damaged};
+use super::{components, id_spans};
 
 /// Events that something still waits for.
 const WAITING: &str = "EXISTS (SELECT 1 FROM parked WHERE parked.position = old.position) OR \
@@ -81,6 +81,9 @@ fn remove(
     let params = (sweep.decisions, boundary, before, limit);
     let (decisions, _) = old_rows(writer, &sql, params, &mut sweep.decisions, *rows_max)?;
     let messages = sent(writer, &mut sweep.outbox, boundary, *rows_max)?;
+    if log + messages > 0 {
+        id_spans::expire(writer)?;
+    }
     let sql = "DELETE FROM dead_letters WHERE id IN \
                (SELECT id FROM dead_letters WHERE status NOT IN ('open', 'redriving') AND at < ? \
                 AND position <= ? AND id < (SELECT max(id) FROM dead_letters) ORDER BY at, id LIMIT ?)";

@@ -27,6 +27,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0026_lists.sql"),
     include_str!("migrations/0027_call_logs.sql"),
     include_str!("migrations/0028_drafts.sql"),
+    include_str!("migrations/0030_id_places.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -20,7 +20,7 @@ use crate::io::files::{self, StoreGuard, Unreadable};
 /// "SAGB": distinguishes our files from other programs' (`PRAGMA application_id`).
 pub(super) const APPLICATION_ID: u32 = 0x5341_4742;
 /// Larger than SQLite's default of 4,096: outbox rows of two kilobytes need no overflow page.
-const PAGE_BYTES: u32 = 8_192;
+pub(super) const PAGE_BYTES: u32 = 8_192;
 /// Pages in the log before they are copied to the database, 64 MiB: each copy costs two flushes.
 const CHECKPOINT_PAGES: u32 = 8_192;
 const CACHE_KIB: u32 = 32_768;

@@ -27,6 +27,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
 use super::files::{self, FileId};
+use super::id_spans::Tails;
 use super::open::{self, Claim, OpenError};
 use super::recover::{partly_decided, recover};
 use super::rows::{self, integer, texts};
@@ -50,6 +51,8 @@ pub struct SqliteStore {
     /// None between a commit of unknown outcome and the recovery after it.
     writer: Mutex<Option<Writer>>,
     readers: SqlitePool,
+    /// Where the newest events and messages are, by their ids.
+    pub(super) ids: Tails,
     pub(super) options: SqliteConnectOptions,
     sizes: Sizes,
     path: PathBuf,
@@ -72,12 +75,13 @@ impl SqliteStore {
         let claim = open::claim(&path)?;
         let options = open::prepare(&path).await?;
         let io = |error: sqlx::Error| OpenError::Io { path: path.clone(), why: error.to_string() };
-        let writer = blocking(|| Writer::connect(&path, sizes))
+        let ids = Tails::default();
+        let writer = blocking(|| Writer::connect(&path, sizes, ids.clone()))
             .map_err(|error| OpenError::Io { path: path.clone(), why: error.to_string() })?;
         let readers = readers(&options, READERS).await.map_err(io)?;
         let database = writer.files.database().clone();
         let writer = Mutex::new(Some(writer));
-        Ok(Self { writer, readers, options, sizes, path, database, _claim: claim })
+        Ok(Self { writer, readers, ids, options, sizes, path, database, _claim: claim })
     }
 
     /// Connections for others who read.
@@ -193,7 +197,7 @@ impl Store for SqliteStore {
         if writer.is_none() {
             // What this path leads to now may be another store.
             files::check(&self.database).map_err(ReadError)?;
-            let connected = blocking(|| Writer::connect(&self.path, self.sizes));
+            let connected = blocking(|| Writer::connect(&self.path, self.sizes, self.ids.clone()));
             let connected = connected.map_err(|error| trouble::unreadable(&self.path, &error))?;
             *writer = Some(connected);
         }

@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, getrlimit};
 use sagabox_engine::seams::store::ReadError;
 use thiserror::Error;
 
+use super::open;
+
 /// Source: SQLite's list of result codes; extended codes carry the primary one in their low byte.
+/// A write that the system refused for another reason than a full disk.
+const IO_WRITE: i32 = 10 | (3 << 8);
 const BUSY: i32 = 5;
 const READ_ONLY: i32 = 8;
 const IO: i32 = 10;
@@ -33,31 +38,49 @@ pub(super) enum WriteError {
 
 /// An error that may be SQLite's own.
 pub(super) trait Trouble: std::fmt::Display {
-    /// The primary result code; none if the error does not come from SQLite itself.
-    fn code(&self) -> Option<i32>;
+    /// The extended result code; none if the error does not come from SQLite itself.
+    fn extended(&self) -> Option<i32>;
+
+    /// The primary result code.
+    fn code(&self) -> Option<i32> {
+        self.extended().map(|code| code & 0xff)
+    }
 }
 
 impl Trouble for sqlx::Error {
-    fn code(&self) -> Option<i32> {
-        let code = self.as_database_error()?.code()?;
-        code.parse::<i32>().ok().map(|code| code & 0xff)
+    fn extended(&self) -> Option<i32> {
+        self.as_database_error()?.code()?.parse().ok()
     }
 }
 
 impl Trouble for WriteError {
-    fn code(&self) -> Option<i32> {
+    fn extended(&self) -> Option<i32> {
         match self {
-            Self::Sqlite(rusqlite::Error::SqlInputError { error, .. }) => {
-                Some(error.extended_code & 0xff)
-            }
-            Self::Sqlite(error) => Some(error.sqlite_error()?.extended_code & 0xff),
+            Self::Sqlite(rusqlite::Error::SqlInputError { error, .. }) => Some(error.extended_code),
+            Self::Sqlite(error) => Some(error.sqlite_error()?.extended_code),
             Self::Damaged(_) | Self::Files(_) => None,
         }
     }
 }
 
-pub(super) fn is_full(error: &impl Trouble) -> bool {
-    error.code() == Some(FULL)
+/// Whether the file could not grow: the disk is full, or the process must not write larger files.
+pub(super) fn is_full(path: &Path, error: &impl Trouble) -> bool {
+    error.code() == Some(FULL) || is_at_limit(path, error)
+}
+
+/// Whether a file of the store has the size that the process may write at most (`ulimit -f`). SQLite
+/// knows a full disk, and takes the system's answer to such a write (`EFBIG`) for a broken one.
+fn is_at_limit(path: &Path, error: &impl Trouble) -> bool {
+    if error.extended() != Some(IO_WRITE) {
+        return false;
+    }
+    let Some(limit) = getrlimit(Resource::Fsize).current else { return false };
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    [path, Path::new(&log)].into_iter().any(|file| {
+        // A page that begins below the limit is not written in part.
+        file.metadata().is_ok_and(|file| file.len() + u64::from(open::PAGE_BYTES) > limit)
+    })
 }
 
 /// Whether the rows of a batch are at fault, and not the store: other rows can be written.
@@ -70,7 +93,14 @@ pub(super) fn is_of_rows(error: &impl Trouble) -> bool {
 }
 
 pub(super) fn plainly(path: &Path, error: &impl Trouble) -> String {
+    let is_at_limit = is_at_limit(path, error);
     let path = path.display();
+    if is_at_limit {
+        return format!(
+            "{path} has the largest size that this process may write; raise its limit for the size of \
+             files (`ulimit -f`, LimitFSIZE of systemd) and work resumes"
+        );
+    }
     match error.code() {
         Some(FULL) => {
             format!("the disk is full, {path} cannot grow; free some space and work resumes")

@@ -11,6 +11,7 @@ use sagabox_engine::seams::store::{Batch, CommitError, Committed, Expire};
 
 use super::expire::{self, Sweep};
 use super::files::Files;
+use super::id_spans::{Added, Tails};
 use super::inbox::Forgotten;
 use super::open;
 use super::seen::{Done, Hash, Seen, Sizes};
@@ -21,6 +22,7 @@ pub(super) struct Writer {
     connection: Connection,
     pub files: Files,
     seen: Seen,
+    ids: Tails,
     sweep: Sweep,
 }
 
@@ -29,19 +31,21 @@ struct Written {
     committed: Committed,
     added: Vec<Hash>,
     done: Vec<Done>,
+    ids: Added,
     forgotten: Forgotten,
 }
 
 impl Writer {
     /// Waits until no other connection writes, then reads what was seen. So a commit
     /// of another process has landed before, or never will.
-    pub(crate) fn connect(path: &Path, sizes: Sizes) -> Result<Self, WriteError> {
+    pub(crate) fn connect(path: &Path, sizes: Sizes, ids: Tails) -> Result<Self, WriteError> {
         let connection = open::writing(path)?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let seen = inbox::load(&connection, sizes)?;
+        ids.load(&connection)?;
         connection.execute_batch("COMMIT")?;
         let files = Files::of(path).map_err(|error| WriteError::Files(error.to_string()))?;
-        Ok(Self { connection, files, seen, sweep: Sweep::default() })
+        Ok(Self { connection, files, seen, ids, sweep: Sweep::default() })
     }
 
     /// After `Unknown` it must not be used again.
@@ -67,11 +71,12 @@ impl Writer {
         if let Err(error) = self.run("COMMIT") {
             // A full disk refuses the transaction's pages one after another, and the page
             // that makes them valid is the last. What is there is written over next time.
-            let certain = trouble::is_full(&error);
+            let certain = trouble::is_full(path, &error);
             return Err(self.roll_back(path, &error, certain));
         }
         self.seen.apply(written.added.into_iter(), written.done);
         self.seen.forget(&written.forgotten.runs, written.forgotten.cleared);
+        self.ids.apply(written.ids);
         Ok(written.committed)
     }
 
@@ -89,6 +94,7 @@ impl Writer {
         tables::write_instances(writer, batch)?;
         decisions::write(writer, &batch.decisions)?;
         tables::write_messages(writer, batch)?;
+        let ids = self.ids.write(writer, batch, &looked.duplicates)?;
         tables::write_waiting(writer, batch)?;
         tables::write_progress(writer, batch)?;
         let (mut forgotten, mut expired) = (Forgotten::default(), 0);
@@ -101,6 +107,7 @@ impl Writer {
             committed: Committed { duplicates: looked.duplicates, expired },
             added: looked.added.into_iter().map(|(_, hash)| hash).collect(),
             done,
+            ids,
             forgotten,
         })
     }

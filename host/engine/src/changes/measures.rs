@@ -21,6 +21,9 @@ pub struct Measured {
     /// Dead letters by plugin; with the sink if they are of messages. An engine that recovers may
     /// count one again.
     pub dead_letters: BTreeMap<(PluginName, Option<SinkName>), DeadLetters>,
+    /// Events that an instance has decided, and that are not held for further instances because the
+    /// plugin holds as many bytes as it may. Each is in the accounts as handled.
+    pub not_held: BTreeMap<PluginName, u64>,
 }
 
 /// Dead letters of one plugin, or of its messages at one sink.
@@ -50,6 +53,7 @@ pub(crate) struct Measures {
     plugins: Mutex<BTreeMap<PluginName, Arc<Histogram>>>,
     sinks: Mutex<BTreeMap<SinkName, Arc<SinkMeasures>>>,
     dead_letters: Mutex<BTreeMap<(PluginName, Option<SinkName>), DeadLetters>>,
+    not_held: Mutex<BTreeMap<PluginName, u64>>,
 }
 
 /// See [`MeasuredSink`].
@@ -93,6 +97,11 @@ impl Measures {
         reason.clone_into(&mut dead_letters.last_reason);
     }
 
+    /// Counts an event that an instance has decided, and that is not held for further instances.
+    pub(crate) fn count_not_held(&self, plugin: &PluginName) {
+        *lock(&self.not_held).entry(plugin.clone()).or_default() += 1;
+    }
+
     pub(crate) fn measured(&self) -> Measured {
         let plugins = lock(&self.plugins);
         let sinks = lock(&self.sinks);
@@ -107,6 +116,7 @@ impl Measures {
                 .map(|(name, age)| (name.clone(), age.distribution()))
                 .collect(),
             dead_letters: lock(&self.dead_letters).clone(),
+            not_held: lock(&self.not_held).clone(),
             sinks: sinks.iter().map(|(name, sink)| (name.clone(), of_sink(sink))).collect(),
         }
     }

@@ -67,6 +67,14 @@ pub enum ResolveError {
         /// What is wrong with the edited event.
         reason: String,
     },
+    /// The store cannot write what a redrive appends to the log.
+    #[error("the event of dead letter {id} cannot be appended to the log again: {reason}")]
+    Unwritable {
+        /// The dead letter's id.
+        id: u64,
+        /// The store's reason.
+        reason: String,
+    },
     /// The store failed, or the engine recovers or stops. The caller can repeat the request.
     #[error("the store does not answer: {0}")]
     Unavailable(String),

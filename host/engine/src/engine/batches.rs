@@ -452,9 +452,11 @@ async fn act(of: &Of, item: &BatchItem) -> Said {
         Err(error @ (ResolveError::NotFound(_) | ResolveError::NotOpen { .. })) => {
             Said::Note(ItemOutcome::Changed, error.to_string())
         }
-        Err(error @ (ResolveError::Waiting(_) | ResolveError::Edited { .. })) => {
-            Said::Note(ItemOutcome::Refused, error.to_string())
-        }
+        Err(
+            error @ (ResolveError::Waiting(_)
+            | ResolveError::Edited { .. }
+            | ResolveError::Unwritable { .. }),
+        ) => Said::Note(ItemOutcome::Refused, error.to_string()),
     }
 }
 

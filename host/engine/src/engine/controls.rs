@@ -245,6 +245,8 @@ impl Shared {
     }
 
     async fn write(&self, put: Vec<Control>, removed: Vec<ControlId>) -> Result<(), ControlError> {
+        // The committer tries again what it has, and comes to this only when the store accepts that.
+        self.readiness.get().map_err(ControlError::Unavailable)?;
         let epoch = self.epoch().ok_or_else(|| self.unavailable())?;
         let (reply, durable) = oneshot::channel();
         let change = ControlChange { put, removed, reply };

@@ -441,6 +441,28 @@ mod tests {
         engine.drain().await;
     }
 
+    /// It cannot be a dead letter: redriven, it would reach the instance that has decided it again.
+    #[tokio::test(start_paused = true)]
+    async fn what_an_instance_has_decided_and_has_no_room_to_be_held_is_counted() {
+        const SOON: Duration = Duration::from_secs(30);
+        let (memory, keeper) = (MemoryStore::new(), Arc::new(Keeper(manifest_of_keeper())));
+        let settings = Settings { held_bytes_max: 10_000, ..Settings::default() };
+        let engine = small::start_with(&memory, keeper, None, settings).await;
+        let long = |n: usize| event("long", &n.to_string(), &json!({"keys": [format!("k{n}")]}));
+        engine.offer(vec![event("start", "s", &json!({"key": "own"}))]).await.unwrap();
+        engine.offer((0..20).map(long).collect()).await.unwrap();
+        small::until("no more room", SOON, || !small::dead_letters(&memory).is_empty()).await;
+        let both = event("long", "both", &json!({"keys": ["own", "other"]}));
+        engine.offer(vec![both]).await.unwrap();
+        let not_held = || engine.measured().not_held.into_values().sum::<u64>();
+        small::until("it is counted", SOON, || not_held() == 1).await;
+        let is_decided =
+            |tables: &Tables| decided(tables).get("own").is_some_and(|events| events.len() == 2);
+        small::until("it is decided", SOON, || memory.look(is_decided)).await;
+        ledger::sums_add_up(&memory.snapshot()).unwrap();
+        engine.drain().await;
+    }
+
     /// The environment can set more.
     const SEEDS: u64 = 1_500;
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::plan::event;
 use super::scripts::{AUDITOR, ORDERS, Pattern, script};
 use super::small::{dead_letters, keys, note, send, start_on, until};
-use crate::engine::{Action, Engine, OfferError, Resolution, Settings};
+use crate::engine::{Action, Engine, OfferError, Resolution, ResolveError, Settings};
 use crate::lock;
 use crate::model::Retention;
 use crate::model::{
@@ -266,6 +266,79 @@ async fn a_refused_message_is_counted_if_its_dead_letter_cannot_be_written() {
     let discarded = memory
         .look(|tables| tables.sinks.values().map(|sink| sink.counters.discarded).sum::<u64>());
     assert_eq!(discarded, 1);
+}
+
+/// The dead letter of a message can be written once, and not a second time.
+#[tokio::test(start_paused = true)]
+async fn a_redriven_message_that_is_discarded_is_not_on_record_as_redriving() {
+    let cannot = Cannot::write(|batch| {
+        let is_again = |dead_letter: &DeadLetter| {
+            dead_letter.status == DeadLetterStatus::Open && dead_letter.resolved_by.is_some()
+        };
+        batch.dead_letters.iter().any(|dead_letter| is_again(dead_letter))
+    });
+    let memory = MemoryStore::new();
+    let store = Arc::new(FaultyStore::failing(memory.clone(), Arc::clone(&cannot)));
+    let receiver = MemoryTransport::new(1, 1);
+    let sink = Sink::new(Arc::new(Refuses(receiver.clone())));
+    let auditor = script(&Pattern::default(), AUDITOR);
+    let engine = start_on(store, auditor, Some(sink), Settings::default()).await;
+    engine.offer(vec![note(BAD, 1)]).await.unwrap();
+    until("its dead letter", SOON, || dead_letters(&memory).len() == 1).await;
+    redrive(&engine, &dead_letters(&memory)[0]).await;
+    until("it is settled", SOON, || !dead_letters(&memory)[0].status.is_unresolved()).await;
+    let dead_letter = &dead_letters(&memory)[0];
+    assert_eq!(dead_letter.status, DeadLetterStatus::Discarded);
+    let why = dead_letter.resolved_reason.clone().unwrap_or_default();
+    assert!(why.ends_with(REASON), "{why}");
+    let discarded = memory
+        .look(|tables| tables.sinks.values().map(|sink| sink.counters.discarded).sum::<u64>());
+    assert_eq!(discarded, 1);
+    engine.drain().await;
+}
+
+/// Nothing waits behind a dead letter without a key: redriven, its event is appended to the log
+/// again.
+#[tokio::test(start_paused = true)]
+async fn a_redrive_that_cannot_be_appended_is_refused_and_restarts_nothing_again() {
+    let cannot = Cannot::write(|batch| batch.appends.iter().any(|append| append.redriven));
+    let memory = MemoryStore::new();
+    let engine = start(&memory, &cannot, Settings::default()).await;
+    let keyless = event("note", "keyless", &json!({}));
+    engine.offer(vec![keyless]).await.unwrap();
+    until("its dead letter", SOON, || dead_letters(&memory).len() == 1).await;
+    let id = dead_letters(&memory)[0].id;
+    let resolution = || {
+        let (by, reason) = ("operator".to_owned(), "again".to_owned());
+        Resolution { action: Action::Redrive { edited: None }, by, reason, batch: None }
+    };
+    // The first request does not know it; as a batch does, it is repeated until it has an answer.
+    let mut refused = None;
+    for _ in 0..100 {
+        match engine.resolve(id, resolution()).await {
+            Err(ResolveError::Unavailable(_)) => {
+                tokio::time::sleep(Duration::from_millis(50)).await
+            }
+            other => {
+                refused = Some(other);
+                break;
+            }
+        }
+    }
+    let Some(Err(ResolveError::Unwritable { reason, .. })) = refused else { panic!("{refused:?}") };
+    assert!(reason.ends_with(REASON), "{reason}");
+    let failed = cannot.failed().len();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(cannot.failed().len(), failed, "nothing repeats it");
+    assert_eq!(dead_letters(&memory)[0].status, DeadLetterStatus::Open);
+    // The rest of the plugin is not affected, and the redrive is possible once the store can do it.
+    send(&engine, &keys(5)).await;
+    until("the others", SOON, || counters(&memory).handled == 5).await;
+    cannot.mend();
+    engine.resolve(id, resolution()).await.unwrap();
+    until("it is redriven", SOON, || dead_letters(&memory)[0].status == DeadLetterStatus::Redriven)
+        .await;
+    engine.drain().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,8 @@ use crate::access::{Person, Role};
 
 /// Of a name in records.
 const NAME_CHARS_MAX: usize = 120;
+/// Source: OpenID Connect Core 1.0, section 2: `sub` has at most 255 characters.
+const SUBJECT_BYTES_MAX: usize = 255;
 /// Values of a claim that a refusal shows.
 const SHOWN_MAX: usize = 10;
 
@@ -40,13 +42,19 @@ impl Claims {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let issuer = text("iss").unwrap_or_default().to_owned();
         let subject = text("sub").unwrap_or_default().to_owned();
-        let usual = ["preferred_username", "email", "sub"];
+        if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX {
+            return Err(Problem::forbidden(format!(
+                "the claim `sub` of the identity provider has {} bytes; a person has one of 1 to \
+                 {SUBJECT_BYTES_MAX}",
+                subject.len()
+            )));
+        }
+        let usual = ["preferred_username", "email"];
         let name = match &self.name {
-            Some(claim) => text(claim),
-            None => usual.into_iter().find_map(text),
+            Some(claim) => text(claim).and_then(printed),
+            None => usual.into_iter().filter_map(text).find_map(printed),
         };
-        let name = name.unwrap_or(&subject).chars().filter(|own| !own.is_control());
-        let name: String = name.take(NAME_CHARS_MAX).collect();
+        let name = name.or_else(|| printed(&subject)).unwrap_or_default();
         let values = values(claims.get(&self.roles));
         let matches = |grant: &&Grant| grant.value == "*" || values.contains(&grant.value.as_str());
         let granted: Vec<&Grant> = self.grants.iter().filter(matches).collect();
@@ -65,7 +73,8 @@ impl Claims {
         let has = match values {
             [] => format!("has no claim `{claim}`"),
             _ => {
-                let shown = values.iter().take(SHOWN_MAX).copied().collect::<Vec<_>>().join("`, `");
+                let shown = values.iter().take(SHOWN_MAX).filter_map(|value| printed(value));
+                let shown = shown.collect::<Vec<_>>().join("`, `");
                 format!("has the claim `{claim}` with `{shown}`")
             }
         };
@@ -74,6 +83,13 @@ impl Claims {
              grant for one of its values, or change the groups of this person at the identity provider"
         ))
     }
+}
+
+/// A text as records have it; none if nothing is left of it.
+fn printed(text: &str) -> Option<String> {
+    let text = text.chars().filter(|own| !own.is_control()).take(NAME_CHARS_MAX);
+    let text: String = text.collect();
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// A claim is a text, or a list of texts.
@@ -148,6 +164,34 @@ mod tests {
         assert_eq!(named.person(asked.as_object().unwrap()).unwrap().name, "ada<b>");
         let asked = json!({"sub": "s", "groups": "ops"});
         assert_eq!(named.person(asked.as_object().unwrap()).unwrap().name, "s");
+    }
+
+    #[test]
+    fn a_name_that_says_nothing_gives_way_to_the_next() {
+        let long = "a".repeat(NAME_CHARS_MAX);
+        for (asked, name) in [
+            (json!({"sub": "s", "preferred_username": "", "email": "ada@x"}), "ada@x"),
+            (json!({"sub": "s", "preferred_username": " \n", "email": 7}), "s"),
+            (json!({"sub": "s", "preferred_username": ["ada"]}), "s"),
+            (json!({"sub": "s", "preferred_username": "a".repeat(9_000)}), &*long),
+        ] {
+            let mut asked = asked.as_object().unwrap().clone();
+            asked.insert("groups".to_owned(), json!("ops"));
+            assert_eq!(claims().person(&asked).unwrap().name, name);
+        }
+    }
+
+    /// All of them would be one person.
+    #[test]
+    fn who_has_no_subject_or_one_beyond_all_measure_cannot_sign_in() {
+        for sub in [json!(""), json!(7), json!(null), json!("s".repeat(256))] {
+            let asked = json!({"sub": sub, "email": "ada@x", "groups": "ops"});
+            let problem = claims().person(asked.as_object().unwrap()).unwrap_err();
+            assert!(problem.detail.contains("`sub`"), "{}", problem.detail);
+        }
+        let long = json!({"sub": "s", "groups": vec!["g".repeat(100_000); 50]});
+        let problem = claims().person(long.as_object().unwrap()).unwrap_err();
+        assert!(problem.detail.len() < 2_000, "{}", problem.detail.len());
     }
 
     #[test]

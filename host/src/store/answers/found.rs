@@ -1,36 +1,49 @@
 //! What a text names, by the indexes that are there for other reasons, and by the spans of ids.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use sagabox_engine::model::{Timestamp, json};
+use futures::TryStreamExt as _;
+use sagabox_engine::model::Timestamp;
 use sagabox_engine::seams::store::ReadError;
 use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 
 use super::failed;
 use crate::decisions::recorded::Messages;
 use crate::store::dead_letters;
-use crate::store::id_spans::{self, LOG, Rows, SPAN};
+use crate::store::id_spans::{self, Hash, LOG, Tails};
 use crate::store::query::QueryLimits;
-use crate::store::query::found::{EventTrace, Found, TracedKey};
+use crate::store::query::found::{EventTrace, Found, Sees, TracedKey};
 use crate::store::rows::{self, integer};
 
-pub(super) async fn find(
+/// Events and messages that one search reads at most: all with the same hash as the id. By accident
+/// some ten among a hundred million have it; a sender can choose ids that do.
+const CANDIDATES_MAX: usize = 1024;
+
+/// How a search looks.
+pub(in crate::store) struct Looks<'l> {
+    /// What the caller sees; nothing else takes up its room.
+    pub sees: &'l Sees<'l>,
+    pub room: usize,
+    pub time: Duration,
+}
+
+pub(in crate::store) async fn find(
     connection: &mut SqliteConnection,
+    tails: &Tails,
     text: &str,
-    limit: u32,
-    limits: &QueryLimits,
+    looks: &Looks<'_>,
 ) -> Result<Vec<Found>, ReadError> {
     let mut found = Vec::new();
     if let Ok(number) = text.parse::<u64>() {
         found.extend(dead_letter(connection, number).await?);
         found.extend(event_at(connection, number).await?);
     }
-    keys(connection, text, limit, &mut found).await?;
-    let room = (limit as usize).saturating_sub(found.len());
-    identified(connection, text, room, limits, &mut found).await?;
-    found.truncate(limit as usize);
+    keys(connection, text, looks, &mut found).await?;
+    found.retain(looks.sees);
+    identified(connection, tails, text, looks, &mut found).await?;
+    found.truncate(looks.room);
     Ok(found)
 }
 
@@ -38,7 +51,7 @@ pub(super) async fn find(
 async fn keys(
     connection: &mut SqliteConnection,
     text: &str,
-    limit: u32,
+    looks: &Looks<'_>,
     found: &mut Vec<Found>,
 ) -> Result<(), ReadError> {
     let sql = "SELECT plugin FROM plugins ORDER BY plugin";
@@ -55,7 +68,11 @@ async fn keys(
         }
         let sql = "SELECT instance FROM claims WHERE plugin = ? AND key = ? AND instance <> key \
                    ORDER BY instance LIMIT ?";
-        let claims = bound(sql).bind(limit).fetch_all(&mut *connection).await.map_err(failed)?;
+        let claims = bound(sql)
+            .bind(integer(looks.room as u64))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failed)?;
         for row in &claims {
             let instance = rows::text(row, "instance")?;
             let key = text.to_owned();
@@ -112,84 +129,93 @@ fn event(row: &SqliteRow) -> Result<Found, ReadError> {
     })
 }
 
-/// Events and messages with this id, the newest first.
+/// Events and messages with this id: those of the log first, each the newest first.
 async fn identified(
     connection: &mut SqliteConnection,
+    tails: &Tails,
     id: &str,
-    room: usize,
-    limits: &QueryLimits,
+    looks: &Looks<'_>,
     found: &mut Vec<Found>,
 ) -> Result<(), ReadError> {
     let begun = Instant::now();
-    let room = room + found.len();
-    let sql = "SELECT sink FROM outbox_totals ORDER BY sink";
-    let sinks = sqlx::query(sql).fetch_all(&mut *connection).await.map_err(failed)?;
-    let mut all = vec![LOG.to_owned()];
-    for row in &sinks {
-        all.push(rows::text(row, "sink")?);
-    }
-    for sink in all {
-        let rows = Rows::of(&sink);
-        for (first, last) in spans(connection, &rows, id).await? {
-            if found.len() >= room || begun.elapsed() >= limits.scan_time {
+    let mut read = 0;
+    for (sink, places) in places(connection, tails, &[id]).await? {
+        for (place, _) in places {
+            if found.len() >= looks.room || read >= CANDIDATES_MAX {
                 return Ok(());
             }
-            for place in places(connection, &rows, (first, last), id).await? {
-                found.extend(at(connection, &sink, place).await?);
+            if begun.elapsed() >= looks.time {
+                return Ok(());
+            }
+            read += 1;
+            if event_of(connection, &sink, place).await?.is_some_and(|event| has(&event, id)) {
+                found.extend(
+                    at(connection, &sink, place).await?.filter(|found| (looks.sees)(found)),
+                );
             }
         }
     }
     Ok(())
 }
 
-/// The spans that may have the id, the newest first: the end that has no rows yet is one of them.
-async fn spans(
-    connection: &mut SqliteConnection,
-    rows: &Rows,
-    id: &str,
-) -> Result<Vec<(u64, u64)>, ReadError> {
-    let hash = id_spans::hash(id);
-    let sql = "SELECT first, hashes FROM id_spans WHERE sink = ? ORDER BY first DESC";
-    let query = sqlx::query(sql).bind(rows.sink.clone());
-    let found = query.fetch_all(connection).await.map_err(failed)?;
-    let mut spans = Vec::new();
-    let mut end = 0;
-    for row in &found {
-        let first = rows::number(row, "first")?;
-        end = end.max(first + SPAN);
-        let hashes: &[u8] = row.try_get("hashes").map_err(rows::damaged)?;
-        if id_spans::may_have(hashes, hash) {
-            spans.push((first, first + SPAN - 1));
-        }
-    }
-    spans.insert(0, (end, u64::MAX));
-    Ok(spans)
-}
-
-/// The places of a span whose events have the id, the newest first.
+/// Where events and messages may be that have these ids: of each sink (the log is the first) the
+/// places, the highest first, each with the index of the id whose hash is there.
 async fn places(
     connection: &mut SqliteConnection,
-    of: &Rows,
-    (first, last): (u64, u64),
-    id: &str,
-) -> Result<Vec<u64>, ReadError> {
-    // The events are written by the host: an id has one form in them.
-    let mut written = "\"id\":".to_owned();
-    json::write(&mut written, id);
-    let sql =
-        format!("SELECT * FROM ({}) WHERE instr(event, ?4) > 0 ORDER BY place DESC", of.events);
-    let query = sqlx::query(AssertSqlSafe(sql))
-        .bind(integer(first))
-        .bind(integer(last))
-        .bind(of.sink.clone())
-        .bind(written);
-    let mut places = Vec::new();
-    for row in query.fetch_all(connection).await.map_err(failed)? {
-        if id_spans::id_of(&rows::text(&row, "event")?).is_some_and(|own| own == id) {
-            places.push(rows::number(&row, "place")?);
-        }
+    tails: &Tails,
+    ids: &[&str],
+) -> Result<Vec<(String, Vec<(u64, usize)>)>, ReadError> {
+    let hashes: Vec<Hash> = ids.iter().map(|id| id_spans::hash(id)).collect();
+    let sql = "SELECT sink FROM outbox_totals ORDER BY sink";
+    let sinks = sqlx::query(sql).fetch_all(&mut *connection).await.map_err(failed)?;
+    let mut all = vec![LOG.to_owned()];
+    for row in &sinks {
+        all.push(rows::text(row, "sink")?);
     }
-    Ok(places)
+    let mut found = Vec::new();
+    for sink in all {
+        let mut places = Vec::new();
+        // The tail comes first: what a commit moves from it meanwhile is in a row of a span then.
+        for (index, hash) in hashes.iter().enumerate() {
+            places.extend(tails.places(&sink, *hash).into_iter().map(|place| (place, index)));
+        }
+        let sql = "SELECT first, entries FROM id_spans WHERE sink = ?";
+        let query = sqlx::query(sql).bind(sink.clone());
+        // Row by row: together they may be large.
+        let mut rows = query.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            let first = rows::number(&row, "first")?;
+            let entries: &[u8] = row.try_get("entries").map_err(rows::damaged)?;
+            for (index, hash) in hashes.iter().enumerate() {
+                let same = id_spans::places(first, entries, *hash);
+                places.extend(same.map(|place| (place, index)));
+            }
+        }
+        places.sort_unstable_by(|one, other| other.cmp(one));
+        places.dedup();
+        found.push((sink, places));
+    }
+    Ok(found)
+}
+
+/// Whether the stored event has this id.
+fn has(event: &str, id: &str) -> bool {
+    id_spans::id_of(event).is_some_and(|own| own == id)
+}
+
+/// The event or message at a place, as it is stored.
+async fn event_of(
+    connection: &mut SqliteConnection,
+    sink: &str,
+    place: u64,
+) -> Result<Option<String>, ReadError> {
+    let sql = match sink {
+        LOG => "SELECT event FROM log WHERE position = ? AND ? = ''",
+        _ => "SELECT event FROM outbox WHERE sequence = ? AND sink = ?",
+    };
+    let query = sqlx::query(sql).bind(integer(place)).bind(sink.to_owned());
+    let row = query.fetch_optional(connection).await.map_err(failed)?;
+    row.as_ref().map(|row| rows::text(row, "event")).transpose()
 }
 
 async fn at(
@@ -218,25 +244,26 @@ async fn at(
 /// The messages with these ids.
 pub(super) async fn messages(
     connection: &mut SqliteConnection,
+    tails: &Tails,
     ids: &[String],
     limits: &QueryLimits,
 ) -> Result<Messages, ReadError> {
+    let begun = Instant::now();
     let mut messages = Messages::default();
-    for id in ids {
-        let mut found = Vec::new();
-        identified(connection, id, 1, limits, &mut found).await?;
-        let (sql, sink, place) = match found.pop() {
-            Some(Found::Message { sink, sequence, .. }) => {
-                ("SELECT event FROM outbox WHERE sequence = ? AND sink = ?", sink, sequence)
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    for (sink, places) in places(connection, tails, &ids).await? {
+        for (place, index) in places {
+            if begun.elapsed() >= limits.scan_time {
+                return Ok(messages);
             }
-            Some(Found::Event { position, .. }) => {
-                ("SELECT event FROM log WHERE position = ? AND ? = ''", String::new(), position)
+            let id = ids[index];
+            if messages.get(id).is_some() {
+                continue;
             }
-            _ => continue,
-        };
-        let query = sqlx::query(sql).bind(integer(place)).bind(sink);
-        if let Some(row) = query.fetch_optional(&mut *connection).await.map_err(failed)? {
-            messages.insert(id.clone(), rows::text(&row, "event")?.into());
+            let event = event_of(connection, &sink, place).await?;
+            if let Some(event) = event.filter(|event| has(event, id)) {
+                messages.insert(id.to_owned(), event.into());
+            }
         }
     }
     Ok(messages)

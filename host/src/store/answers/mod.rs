@@ -9,7 +9,7 @@ pub(super) mod dead_letters;
 mod deliveries;
 pub(super) mod due;
 mod export;
-mod found;
+pub(super) mod found;
 mod idempotency;
 mod instances;
 pub(super) mod listed;
@@ -28,10 +28,12 @@ use sqlx::SqliteConnection;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 
+use self::found::Looks;
 use super::components;
+use super::id_spans::Tails;
 use super::query::component::{KeptComponent, PackedComponent};
 use super::query::deliveries::Deliveries;
-use super::query::found::{EventTrace, Found};
+use super::query::found::{EventTrace, Found, Sees};
 use super::query::rows::{
     Accounts, CauseFilter, CausePage, Counted, CountedPage, DeadLetterFilter, DeadLetterRow,
     DueTimer, ExportedInstance, InstanceDetail, InstanceFilter, InstanceRow, Page,
@@ -48,12 +50,13 @@ const CONNECTIONS: u32 = 2;
 
 pub(super) struct SqliteQueries {
     pool: SqlitePool,
+    ids: Tails,
     limits: QueryLimits,
 }
 
 impl SqliteQueries {
     pub(super) async fn new(store: &SqliteStore, limits: QueryLimits) -> Result<Self, sqlx::Error> {
-        Ok(Self { pool: store.reading(CONNECTIONS).await?, limits })
+        Ok(Self { pool: store.reading(CONNECTIONS).await?, ids: store.ids.clone(), limits })
     }
 
     async fn connection(&self) -> Result<PoolConnection<Sqlite>, ReadError> {
@@ -125,8 +128,9 @@ impl Queries for SqliteQueries {
         dead_letters::ids(&self.pool, filter, &self.limits).await
     }
 
-    async fn find(&self, text: &str, limit: u32) -> Result<Vec<Found>, ReadError> {
-        found::find(&mut *self.connection().await?, text, limit, &self.limits).await
+    async fn find(&self, text: &str, limit: u32, sees: &Sees<'_>) -> Result<Vec<Found>, ReadError> {
+        let looks = Looks { sees, room: limit as usize, time: self.limits.scan_time };
+        found::find(&mut *self.connection().await?, &self.ids, text, &looks).await
     }
 
     async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError> {
@@ -155,7 +159,7 @@ impl Queries for SqliteQueries {
     }
 
     async fn messages(&self, ids: &[String]) -> Result<Messages, ReadError> {
-        found::messages(&mut *self.connection().await?, ids, &self.limits).await
+        found::messages(&mut *self.connection().await?, &self.ids, ids, &self.limits).await
     }
 
     async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError> {

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use sagabox_engine::model::PluginName;
@@ -17,7 +16,7 @@ use crate::store::query::PluginRecords;
 use crate::store::query::component::{ComponentUse, PackedComponent};
 use crate::store::query::rows::FilledFields;
 use crate::store::trouble::{self, WriteError};
-use crate::store::{components, fields, id_spans};
+use crate::store::{components, fields};
 
 impl SqliteStore {
     /// Writes with a connection of its own, on a thread that may wait for the disk.
@@ -114,9 +113,5 @@ impl PluginRecords for SqliteStore {
         let mut connection = self.options.connect().await.map_err(failed)?;
         sqlx::query(sql).execute(&mut connection).await.map_err(failed)?;
         connection.close().await.map_err(failed)
-    }
-
-    async fn index_ids(&self, time: Duration) -> Result<bool, ReadError> {
-        self.write(move |path| id_spans::write(path, time)).await
     }
 }

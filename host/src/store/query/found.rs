@@ -8,6 +8,9 @@ use utoipa::ToSchema;
 use super::shapes::{CloudEvent, DeadLetterStatusName, InstanceStatusName};
 use crate::io::times::{Time, rfc3339, rfc3339_option};
 
+/// Whether a caller sees what was found.
+pub type Sees<'s> = dyn Fn(&Found) -> bool + Send + Sync + 's;
+
 /// Something that has the text as its key or id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

@@ -30,7 +30,7 @@ use sagabox_engine::seams::store::ReadError;
 
 use self::component::{ComponentUse, KeptComponent, PackedComponent};
 use self::deliveries::Deliveries;
-use self::found::{EventTrace, Found};
+use self::found::{EventTrace, Found, Sees};
 use self::rows::{
     Accounts, CauseFilter, CausePage, Counted, CountedPage, DeadLetterFilter, DeadLetterRow,
     DueTimer, ExportedInstance, FilledFields, InstanceDetail, InstanceFilter, InstanceRow, Page,
@@ -125,13 +125,14 @@ pub trait Queries: Send + Sync + 'static {
     async fn dead_letter_ids(&self, filter: &DeadLetterFilter)
     -> Result<Page<u64, u64>, ReadError>;
 
-    /// What has this text as its key or id, at most `limit`: instances by their keys and by those
-    /// that they claim, events and messages by their ids, and, if it is a number, the event at this
-    /// position and the dead letter of this id. It looks for as long as a list does.
+    /// What has this text as its key or id, at most `limit` of those that the caller `sees`: instances
+    /// by their keys and by those that they claim, events and messages by their ids, and, if it is a
+    /// number, the event at this position and the dead letter of this id. It looks for as long as a
+    /// list does.
     ///
     /// # Errors
     /// If the store cannot be read.
-    async fn find(&self, text: &str, limit: u32) -> Result<Vec<Found>, ReadError>;
+    async fn find(&self, text: &str, limit: u32, sees: &Sees<'_>) -> Result<Vec<Found>, ReadError>;
 
     /// The event at a position, and what became of it. None if the log has none there.
     ///
@@ -346,13 +347,6 @@ pub trait PluginRecords: Send + Sync + 'static {
     /// # Errors
     /// If it cannot be written.
     async fn index_subjects(&self) -> Result<(), ReadError>;
-
-    /// Makes events and messages fast to find by their ids, those of about so long as it may take.
-    /// False if some are left. What is not made fast is found as well.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    async fn index_ids(&self, time: Duration) -> Result<bool, ReadError>;
 }
 
 /// What a store had on record at the moment when it was opened, for replay and backtests. Never

@@ -42,6 +42,8 @@ metrics! {
         "Events of a plugin, by current state: handled, ignored, held, parked, dead, discarded, pending.";
     PLUGIN_BEHIND: Gauge "sagabox_plugin_behind_events" ["plugin"]
         "Events of the log that a plugin has before it.";
+    EVENTS_NOT_HELD: Counter "sagabox_plugin_events_not_held_total" ["plugin"]
+        "Events that an instance has decided, and that were not held for further instances because of limits.held_bytes.";
     EVENT_AGE: Histogram "sagabox_event_age_seconds" ["plugin"]
         "Age of an event when a plugin is called for it first.";
     PLUGIN_CALL: Histogram "sagabox_plugin_call_seconds" ["plugin"]

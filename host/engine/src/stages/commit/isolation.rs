@@ -13,7 +13,7 @@ use crate::changes::receipt::OfferError;
 use crate::changes::rejection::{DeadLettersDropped, Rejection, TimerRejection};
 use crate::model::{DeadLetterStatus, Event, TimerRef, Trace};
 use crate::pure::identity::undeliverable_event_id;
-use crate::seams::store::{Append, Batch, TimerRow};
+use crate::seams::store::{Append, Batch, Closing, TimerRow};
 
 impl Committer {
     /// Finds the units that the store cannot write, and writes all the others.
@@ -144,6 +144,9 @@ impl Committer {
     }
 }
 
+/// Who resolves a dead letter if no person and no plugin does.
+const HOST: &str = "sagabox";
+
 /// How a dead letter is written that cannot be written in its full form.
 #[derive(Clone, Copy)]
 enum Plainer {
@@ -151,7 +154,8 @@ enum Plainer {
     Reason,
     /// The store's reason replaces its own, and the event that notifies the instance is left out.
     WithoutEvent,
-    /// Neither the dead letter nor the event that notifies the instance is written.
+    /// Neither the dead letter nor the event that notifies the instance is written. If the store
+    /// has the dead letter from before, because it was redriven, it is discarded there.
     Dropped,
 }
 
@@ -189,6 +193,14 @@ fn with_plain_dead_letters(
             let undeliverable = undeliverable_event_id(&batch.dead_letters[*index].event);
             plain.appends.retain(|append| append.event.id != undeliverable);
         }
+    }
+    if matches!(plainer, Plainer::Dropped) {
+        plain.dead_letters_closed.extend(chosen.iter().map(|index| Closing {
+            id: batch.dead_letters[*index].id,
+            status: DeadLetterStatus::Discarded,
+            by: HOST.to_owned(),
+            reason: format!("the store cannot write the dead letter again: {reason}"),
+        }));
     }
     let mut index = 0;
     plain.dead_letters.retain_mut(|dead_letter| {

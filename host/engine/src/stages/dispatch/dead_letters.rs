@@ -120,15 +120,12 @@ impl Dispatcher {
             let (id, status) = (dead_letter.id.0, dead_letter.status.as_str());
             return Err(ResolveError::NotOpen { id, status });
         }
-        self.requeued.insert(dead_letter.id);
         let status = match resolution.action {
-            Action::Redrive { .. } => {
-                self.requeue(dead_letter, resolution);
-                return Ok(());
-            }
+            Action::Redrive { .. } => return self.requeue(dead_letter, resolution),
             Action::Skip => DeadLetterStatus::Skipped,
             Action::Discard => DeadLetterStatus::Discarded,
         };
+        self.requeued.insert(dead_letter.id);
         dead_letter.resolved(status, resolution);
         self.output.count().discarded += 1;
         write_dead_letter(&mut self.output.rows().dead_letters, dead_letter);
@@ -136,7 +133,19 @@ impl Dispatcher {
     }
 
     /// Appends the event of a dead letter to the log once more, for this plugin alone.
-    pub(super) fn requeue(&mut self, mut dead_letter: DeadLetter, resolution: Resolution) {
+    pub(super) fn requeue(
+        &mut self,
+        mut dead_letter: DeadLetter,
+        resolution: Resolution,
+    ) -> Result<(), ResolveError> {
+        if let Some(reason) = self.caution.take_unappendable(dead_letter.id) {
+            return Err(ResolveError::Unwritable { id: dead_letter.id.0, reason });
+        }
+        if let Some(key) = &dead_letter.key {
+            self.dead_letters.remove(key, dead_letter.position.0);
+        } else {
+            self.requeued.insert(dead_letter.id);
+        }
         dead_letter.resolved(DeadLetterStatus::Redriven, resolution);
         self.output.count().requeued += 1;
         self.output.rows().outgoing.push(Addressed {
@@ -151,6 +160,7 @@ impl Dispatcher {
             redriven: true,
         });
         write_dead_letter(&mut self.output.rows().dead_letters, dead_letter);
+        Ok(())
     }
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {

@@ -120,11 +120,7 @@ impl Dispatcher {
         let route = self.check_dead_letter(&key, &dead_letter).and(route);
         let outcome = match route {
             Ok(Route::Stay) => self.resolve(&key, dead_letter, resolution),
-            Ok(Route::Move) => {
-                self.dead_letters.remove(&key, dead_letter.position.0);
-                self.requeue(dead_letter, resolution);
-                Ok(())
-            }
+            Ok(Route::Move) => self.requeue(dead_letter, resolution),
             Err(refused) => Err(refused),
         };
         self.answer(reply, outcome);

@@ -279,6 +279,7 @@ impl Dispatcher {
             self.dead_letter(entry, None, Dead::uncalled(reason, 0));
         } else {
             let position = entry.position;
+            self.context.measures.count_not_held(&self.plugin);
             tracing::error!(plugin = %self.plugin, %position, %reason, "an event is not held for further instances");
         }
         false

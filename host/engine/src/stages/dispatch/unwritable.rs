@@ -11,12 +11,15 @@
 //! `dead_letter` and `write_held`. Each of them asks here first.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::changes::rejection::{Rejection, TimerRejection};
-use crate::model::{DeadLetterStatus, DeadLetterSubject, Key, LogEntry, Position};
+use crate::model::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Key, LogEntry, Position,
+};
 use crate::seams::store::Batch;
 
 use super::routing::Dead;
@@ -52,6 +55,9 @@ pub(crate) struct Caution {
     /// Whether the event is found, and is about to become a dead letter.
     is_found: bool,
     unwritable: BTreeMap<Suspect, Unwritable>,
+    /// Dead letters whose events could not be appended to the log again, with the store's reason.
+    /// The next redrive of each is refused.
+    unappendable: BTreeMap<DeadLetterId, String>,
     /// Timers that could not fire, and the number of the commit in which each becomes a dead
     /// letter.
     timers: Vec<(u64, TimerRejection)>,
@@ -83,7 +89,7 @@ impl Caution {
     fn learn(&mut self, reason: &str, batch: &Batch) -> bool {
         let suspects = suspects(batch);
         if suspects.is_empty() {
-            return false;
+            return self.learn_of_redrives(reason, batch);
         }
         if !self.is_careful() {
             self.careful_commits = suspects.len() + CAREFUL_COMMITS;
@@ -109,6 +115,32 @@ impl Caution {
             self.unwritable.pop_first();
         }
         is_new
+    }
+
+    /// Learns from a rejection that is about nothing but events which redrives append to the log
+    /// again. Such a redrive is an operator's request, and no dispatcher repeats it. Returns false if
+    /// there is none.
+    fn learn_of_redrives(&mut self, reason: &str, batch: &Batch) -> bool {
+        let is_redriven =
+            |dead_letter: &&Arc<DeadLetter>| dead_letter.status == DeadLetterStatus::Redriven;
+        let redriven: Vec<_> = batch.dead_letters.iter().filter(is_redriven).collect();
+        if redriven.is_empty() || !batch.appends.iter().any(|append| append.redriven) {
+            return false;
+        }
+        match &redriven[..] {
+            [only] => _ = self.unappendable.insert(only.id, reason.to_owned()),
+            several => self.careful_commits = several.len() + CAREFUL_COMMITS,
+        }
+        while self.unappendable.len() > REMEMBERED_MAX {
+            self.unappendable.pop_first();
+        }
+        true
+    }
+
+    /// Why the event of a dead letter cannot be appended to the log again. The store may be repaired
+    /// afterwards, so this is the answer to one request.
+    pub(super) fn take_unappendable(&mut self, id: DeadLetterId) -> Option<String> {
+        self.unappendable.remove(&id)
     }
 
     /// A decision also writes the row of the event that it takes from the held ones. The row is

@@ -1,7 +1,6 @@
 //! What a text names, and where an event went.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sagabox_engine::model::{
     DeadLetter, DeadLetterStatus, Event, Held, InstanceStatus, PluginName, Position, Sequence,
@@ -18,7 +17,7 @@ use crate::store::query::deliveries::MessageState;
 use crate::store::query::found::{Found, TracedKey};
 
 async fn find(subject: &Subject, text: &str) -> Vec<Found> {
-    subject.queries().find(text, 10).await.unwrap()
+    subject.queries().find(text, 10, &|_| true).await.unwrap()
 }
 
 fn event_at(position: u64, id: &str) -> Found {
@@ -72,11 +71,31 @@ pub(super) async fn a_text_names_what_has_it_as_its_key_or_id(urls: Urls<'_>) {
     for nothing in ["o", "o-1 ", "O-1", "e-10", "99", "", "'", "%"] {
         assert_eq!(find(&subject, nothing).await, [], "{nothing}");
     }
-    assert_eq!(subject.queries().find("item", 1).await.unwrap().len(), 1);
+    assert_eq!(subject.queries().find("item", 1, &|_| true).await.unwrap().len(), 1);
+}
+
+/// Others' things take up no room in what a caller finds.
+pub(super) async fn a_caller_finds_all_that_it_sees(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "seen").await;
+    let plugins = ["a", "b", "orders"];
+    let batch = Batch {
+        plugins: plugins.map(|name| plugin_progress(name, 0)).into(),
+        instances: plugins.map(|name| (PluginName::from(name), instance("e-101", 7))).into(),
+        messages: vec![message(1, "o-1", 2)],
+        ..appends([1, 2, 101])
+    };
+    subject.commit(batch).await;
+    let sees = |found: &Found| found.plugin() == Some("orders");
+    let found = subject.queries().find("e-101", 2, &sees).await.unwrap();
+    assert!(
+        matches!(&found[..], [Found::Instance { .. }, Found::Message { .. }]),
+        "neither the others' instances nor the event: {found:?}"
+    );
+    assert_eq!(subject.queries().find("e-101", 10, &|_| true).await.unwrap().len(), 5);
 }
 
 /// Of each length of a log: shorter than a span, on its edge, and of several, with gaps.
-pub(super) async fn ids_are_found_before_and_after_they_are_indexed(urls: Urls<'_>) {
+pub(super) async fn ids_are_found_at_each_length_of_a_log(urls: Urls<'_>) {
     const ODD: &str = "a \"b\"\\ \u{1}ä/'";
     let mut subject = Subject::new(urls, "indexed ids").await;
     let named = |position: u64, id: &str| {
@@ -94,8 +113,12 @@ pub(super) async fn ids_are_found_before_and_after_they_are_indexed(urls: Urls<'
         ..Event::clone(&named(9_002, "decoy").event)
     };
     appends.push(Append { event: Arc::new(decoy), ..append(9_002, 1) });
-    let messages = (1..=5_000).map(|sequence| message(sequence, "k", 1)).collect();
-    subject.commit(Batch { appends, messages, ..Batch::default() }).await;
+    let messages: Vec<_> = (1..=5_000).map(|sequence| message(sequence, "k", 1)).collect();
+    // Two spans are complete with the first commit, and others within later ones.
+    for (appends, messages) in appends.chunks(5_900).zip(messages.chunks(3_000)) {
+        let (appends, messages) = (appends.to_vec(), messages.to_vec());
+        subject.commit(Batch { appends, messages, ..Batch::default() }).await;
+    }
     for _ in 0..3 {
         for position in [1, 4_000, 4_096, 4_097, 8_191, 8_192, 8_998] {
             let id = format!("id-{position}");
@@ -110,16 +133,12 @@ pub(super) async fn ids_are_found_before_and_after_they_are_indexed(urls: Urls<'
                 "{sequence}: {found:?}"
             );
         }
-        let records = &subject.store().plugin_records;
-        assert!(records.index_ids(Duration::MAX).await.unwrap());
         subject.restart().await;
     }
     let ids = ["e-101", "id-1", "id-3"].map(str::to_owned);
     let messages = subject.queries().messages(&ids).await.unwrap();
     let found = ids.map(|id| messages.get(&id).is_some_and(|text| text.contains(&id)));
     assert_eq!(found, [true, true, false]);
-    let records = &subject.store().plugin_records;
-    assert!(records.index_ids(Duration::ZERO).await.unwrap(), "nothing is left");
 }
 
 pub(super) async fn an_event_says_what_became_of_it(urls: Urls<'_>) {

@@ -135,7 +135,8 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     accounts::untaken_types_are_named(urls).await;
     accounts::what_was_ever_there_is_known_by_name(urls).await;
     found::a_text_names_what_has_it_as_its_key_or_id(urls).await;
-    found::ids_are_found_before_and_after_they_are_indexed(urls).await;
+    found::a_caller_finds_all_that_it_sees(urls).await;
+    found::ids_are_found_at_each_length_of_a_log(urls).await;
     found::what_waits_at_a_key_is_named(urls).await;
     found::messages_of_a_key_say_whether_they_are_delivered(urls).await;
     found::one_instance_is_read_with_all_that_it_needs_to_continue(urls).await;
