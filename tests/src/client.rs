@@ -143,9 +143,27 @@ impl Client {
         wait: Duration,
         duration: Duration,
     ) -> Result<Lease, String> {
+        self.lease_as(None, queue, max, wait, duration).await
+    }
+
+    /// Leases messages as the worker with this name.
+    ///
+    /// # Errors
+    /// If the host does not answer or refuses.
+    pub async fn lease_as(
+        &self,
+        worker: Option<&str>,
+        queue: &str,
+        max: usize,
+        wait: Duration,
+        duration: Duration,
+    ) -> Result<Lease, String> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let body = json!({"max": max, "wait_ms": wait_ms, "duration_ms": duration_ms});
+        let mut body = json!({"max": max, "wait_ms": wait_ms, "duration_ms": duration_ms});
+        if let Some(worker) = worker {
+            body["worker"] = json!(worker);
+        }
         let answer = self.queue_call(queue, "lease", &body).await?;
         serde_json::from_value(answer.clone()).map_err(|error| format!("{error} in {answer}"))
     }

@@ -31,6 +31,7 @@ mod kept;
 mod keys;
 mod languages;
 mod layout;
+mod leases;
 mod licences;
 mod lists;
 mod loading;

@@ -192,7 +192,7 @@ async fn an_instance_shows_how_each_decision_changed_its_state() {
         ["replay", plugin.to_str().expect("a path"), "--store", path.to_str().expect("a path")];
     let replayed = sagabox(host.folder(), &arguments).with(0);
     assert!(replayed.output.contains('2'), "{}", replayed.output);
-    let queued = "in the queue: it waits for a worker, or a worker has leased it";
+    let queued = "in the queue: it waits for a worker";
     for wanted in
         [&*place, "GuestCheckoutCompleted", "Why it waits", "<svg class=\"timeline\"", queued]
     {

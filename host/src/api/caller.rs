@@ -71,6 +71,11 @@ impl Caller {
         self.live.as_ref().map_or(LOCAL, |live| &live.token.name)
     }
 
+    /// The name of the token, or of the person. None for a caller who needs no token.
+    pub(crate) fn token_name(&self) -> Option<&str> {
+        self.live.as_ref().map(|live| &*live.token.name)
+    }
+
     /// The id of the token. None for a person whom an identity provider knows.
     pub(crate) fn token(&self) -> Option<u64> {
         self.live.as_ref().filter(|live| !live.is_person()).map(|live| live.token.id)

@@ -95,7 +95,11 @@ pub(crate) async fn waits(
 }
 
 /// A caller who is restricted to plugins names one of them.
-async fn check(site: &super::Site, caller: &Caller, plugin: Option<&str>) -> Result<(), Problem> {
+pub(super) async fn check(
+    site: &super::Site,
+    caller: &Caller,
+    plugin: Option<&str>,
+) -> Result<(), Problem> {
     match plugin {
         None => caller.check_whole(),
         Some(plugin) => {

@@ -273,7 +273,8 @@ mod tests {
 
     #[test]
     fn a_label_cannot_break_the_page() {
-        let queue = QueueStatus { queue: "a\"b\\\nc".to_owned(), ready: 3, leased: 0 };
+        let queue = "a\"b\\\nc".to_owned();
+        let queue = QueueStatus { queue, ready: 3, leased: 0, workers: Vec::new() };
         let mut calls = Distribution::default();
         calls.observe(Duration::from_millis(1500));
         let status = Status {

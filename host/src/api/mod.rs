@@ -31,6 +31,7 @@ mod idempotency;
 mod imports;
 mod instance_file;
 mod instance_filter;
+pub(crate) mod leases;
 mod live;
 pub(crate) mod login;
 mod metrics;

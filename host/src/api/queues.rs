@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::MessageId;
-use sagabox_engine::model::{Lease, LeaseId, LeaseReport, LeaseRequest, Selection};
+use sagabox_engine::model::{
+    Lease, LeaseId, LeaseReport, LeaseRequest, MessageId, QueueStatus, Selection,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,8 +15,11 @@ use super::Shared;
 use super::caller::Caller;
 use super::dead_letters::{REASON_BYTES_MAX, short};
 use super::extract::{Arguments, Filter, Written};
+use super::leases::WorkerRow;
 use super::paging::Paging;
 use super::problem::Problem;
+use super::tokens::name;
+use crate::access::NAME_BYTES_MAX;
 use crate::store::query::shapes::CloudEvent;
 
 const LEASE_MESSAGES_MAX: usize = LeaseRequest::MESSAGES_MAX;
@@ -24,6 +28,8 @@ const DURATION_MS_MAX: u64 = LeaseRequest::DURATION_MS_MAX;
 const DURATION_MS_MIN: u64 = LeaseRequest::DURATION_MS_MIN;
 /// A day. A longer wait is a case for a timer.
 const DELAY_MS_MAX: u64 = 86_400_000;
+/// Workers of a queue in one answer. The list of leases has all.
+const WORKERS_MAX: usize = 100;
 /// Of one call: more than a lease can have.
 const IDS_MAX: usize = 10_000;
 
@@ -42,6 +48,9 @@ pub(crate) struct Take {
     #[serde(default = "Take::usual_ms")]
     #[schema(minimum = 100, maximum = 3_600_000)]
     duration_ms: u64,
+    /// A name for operators, at most 128 bytes. The name of the token if it is absent.
+    #[schema(min_length = 1, max_length = 128)]
+    worker: Option<String>,
 }
 
 impl Take {
@@ -103,8 +112,8 @@ pub(crate) struct LeaseReportView {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Queues {
-    queues: Vec<QueueView>,
-    next: Option<String>,
+    pub queues: Vec<QueueView>,
+    pub next: Option<String>,
 }
 
 /// A lease and its messages.
@@ -135,13 +144,17 @@ pub(crate) struct Extended {
     expires_at: String,
 }
 
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Queue)]
 pub(crate) struct QueueView {
     /// The message type.
     pub queue: String,
     pub ready: usize,
     pub leased: usize,
+    /// The workers that have leased messages, the one with the oldest lease first; at most 100.
+    pub workers: Vec<WorkerRow>,
+    /// How many workers have leased messages.
+    pub worker_count: usize,
 }
 
 pub(crate) async fn list(
@@ -150,11 +163,14 @@ pub(crate) async fn list(
 ) -> Result<Json<Queues>, Problem> {
     let queues = site.engine.status().await.queues;
     let (queues, next) = paging.page(queues, |queue| queue.queue.clone())?;
-    let queues = queues
-        .into_iter()
-        .map(|queue| QueueView { queue: queue.queue, ready: queue.ready, leased: queue.leased })
-        .collect();
-    Ok(Json(Queues { queues, next }))
+    Ok(Json(Queues { queues: queues.into_iter().map(view).collect(), next }))
+}
+
+fn view(queue: QueueStatus) -> QueueView {
+    let QueueStatus { queue, ready, leased, workers } = queue;
+    let worker_count = workers.len();
+    let workers = workers.into_iter().take(WORKERS_MAX).map(WorkerRow::of).collect();
+    QueueView { queue, ready, leased, workers, worker_count }
 }
 
 pub(crate) async fn lease(
@@ -163,7 +179,8 @@ pub(crate) async fn lease(
     Arguments(take): Arguments<Take>,
 ) -> Result<Written<LeaseView>, Problem> {
     caller.check_type(&take.queue)?;
-    let lease = site.engine.lease(&take.queue, lease_request(&take)?).await?;
+    let request = lease_request(&take, caller.token_name())?;
+    let lease = site.engine.lease(&take.queue, request).await?;
     Ok(Written::new(lease_json(&lease)))
 }
 
@@ -204,7 +221,8 @@ pub(crate) async fn extend(
     Ok(Json(Extended { expires_at: until.to_rfc3339() }))
 }
 
-fn lease_request(take: &Take) -> Result<LeaseRequest, Problem> {
+/// A worker without a name has that of its token.
+fn lease_request(take: &Take, token: Option<&str>) -> Result<LeaseRequest, Problem> {
     if take.max == 0 || take.max > LEASE_MESSAGES_MAX {
         let detail =
             format!("max: is {}; a lease has 1 to {LEASE_MESSAGES_MAX} messages", take.max);
@@ -214,6 +232,10 @@ fn lease_request(take: &Take) -> Result<LeaseRequest, Problem> {
         max: take.max,
         wait: millis("wait_ms", take.wait_ms, 0..=WAIT_MS_MAX)?,
         duration: millis("duration_ms", take.duration_ms, DURATION_MS_MIN..=DURATION_MS_MAX)?,
+        worker: match &take.worker {
+            Some(worker) => Some(name("worker", worker.clone(), NAME_BYTES_MAX)?.into()),
+            None => token.map(Into::into),
+        },
     })
 }
 
@@ -281,7 +303,7 @@ mod tests {
 
     #[track_caller]
     fn check_refused(take: Take, attribute: &str, detail: &str) {
-        let problem = lease_request(&take).unwrap_err();
+        let problem = lease_request(&take, None).unwrap_err();
         let expected = (422, Some(attribute), detail);
         assert_eq!((problem.status, problem.attribute.as_deref(), &*problem.detail), expected);
     }
@@ -289,13 +311,33 @@ mod tests {
     #[test]
     fn a_lease_has_limits() {
         let usual = || serde_json::from_str::<Take>(r#"{"queue":"q"}"#).unwrap();
-        assert_eq!(lease_request(&usual()).unwrap().max, 100);
+        assert_eq!(lease_request(&usual(), None).unwrap().max, 100);
         let zero = Take { max: 0, ..usual() };
         check_refused(zero, "max", "max: is 0; a lease has 1 to 1000 messages");
         let long = Take { wait_ms: 60_001, ..usual() };
         check_refused(long, "wait_ms", "wait_ms: is 60001; accepted are 0 to 60000");
         let short = Take { duration_ms: 1, ..usual() };
         check_refused(short, "duration_ms", "duration_ms: is 1; accepted are 100 to 3600000");
+        let named = |worker: &str| Take { worker: Some(worker.to_owned()), ..usual() };
+        let detail = "worker: must be a text without control characters, and not blank";
+        check_refused(named(" "), "worker", detail);
+        check_refused(named("a\u{1b}[2J"), "worker", detail);
+        check_refused(named(&"ä".repeat(65)), "worker", "worker: has more than 128 bytes");
+    }
+
+    #[test]
+    fn a_worker_without_a_name_has_that_of_its_token() {
+        let worker = |worker: Option<&str>, token| {
+            let take = r#"{"queue":"q"}"#;
+            let take = Take {
+                worker: worker.map(str::to_owned),
+                ..serde_json::from_str::<Take>(take).unwrap()
+            };
+            lease_request(&take, token).unwrap().worker
+        };
+        assert_eq!(worker(Some("<b>&1"), Some("token")).as_deref(), Some("<b>&1"));
+        assert_eq!(worker(None, Some("token")).as_deref(), Some("token"));
+        assert_eq!(worker(None, None), None);
     }
 
     #[test]

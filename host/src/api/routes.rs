@@ -22,8 +22,8 @@ use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
     Served, Shared, admin, audit, batches, controls, dead_letters, decisions, due, events, fields,
-    find, imports, instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens,
-    views, what_if, why,
+    find, imports, instance_file, leases, metrics, openapi, queues, samples, sessions, sinks,
+    tokens, views, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -38,6 +38,9 @@ fn events() -> Vec<Route> {
     vec![
         post("/v1/events", "Send events", events::post).needs(ForPlugin(Send)).refuses(&[422, 429]),
         get("/v1/queues", "List the queues", queues::list).needs(ForAll(Read)).refuses(&[422]),
+        get("/v1/queues/leases", "List the messages that workers have leased", leases::list)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
         post("/v1/queues/lease", "Lease messages", queues::lease)
             .needs(ForPlugin(Work))
             .refuses(&[422, 429]),

@@ -163,14 +163,21 @@ pub(crate) async fn revoke(
     token.map(|token| Json(view(token, now))).ok_or_else(unknown)
 }
 
+/// A name that a client chooses, for people.
+pub(super) fn name(attribute: &str, text: String, max: usize) -> Result<String, Problem> {
+    let name = short(attribute, text, max)?;
+    if name.trim().is_empty() || name.chars().any(char::is_control) {
+        let detail =
+            format!("{attribute}: must be a text without control characters, and not blank");
+        return Err(Problem::unacceptable(attribute, detail));
+    }
+    Ok(name)
+}
+
 fn checked(asked: Create, caller: &Caller, now: Timestamp) -> Result<Token, Problem> {
     let Create { name, roles, payloads, plugins, types, rate, certificates, expires_at, reason: _ } =
         asked;
-    let name = short("name", name, NAME_BYTES_MAX)?;
-    if name.trim().is_empty() || name.chars().any(char::is_control) {
-        let detail = "name: is required, without control characters";
-        return Err(Problem::unacceptable("name", detail));
-    }
+    let name = self::name("name", name, NAME_BYTES_MAX)?;
     if RESERVED.contains(&name.as_str()) || name.starts_with(PERSON) {
         let detail = format!("name: `{name}` has another meaning in records");
         return Err(Problem::unacceptable("name", detail));

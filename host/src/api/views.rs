@@ -112,11 +112,7 @@ pub(crate) async fn save(
     caller: Caller,
     Arguments(Save { name, filter }): Arguments<Save>,
 ) -> Result<Json<ViewShape>, Problem> {
-    let name = short("name", name.trim().to_owned(), NAME_BYTES_MAX)?;
-    if name.is_empty() || name.chars().any(char::is_control) {
-        let detail = "name: is required, without control characters";
-        return Err(Problem::unacceptable("name", detail));
-    }
+    let name = super::tokens::name("name", name.trim().to_owned(), NAME_BYTES_MAX)?;
     // What the list would refuse is refused here.
     let list = filter.list();
     admin::selected(&site, &caller, &list).await?;

@@ -2,14 +2,15 @@
 //!
 //! `reasons` is pure: what the store and the engine know comes in, sentences come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use sagabox_engine::engine::SinkDown;
 use sagabox_engine::model::reserved;
 use sagabox_engine::model::{
-    Effect, InstanceStatus, Manifest, Pause, PauseEnd, QueueStatus, Target, Timestamp,
+    Effect, InstanceStatus, LeasedMessage, Manifest, Pause, PauseEnd, QueueStatus, Target,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +19,7 @@ use super::admin::{plugin_exists, unreadable};
 use super::caller::Caller;
 use super::extract::Filter;
 use super::problem::Problem;
-use super::{Shared, Site};
+use super::{Shared, Site, deliveries};
 use crate::io::figures::{counted, grouped, length};
 use crate::io::times::{Time, rfc3339_option};
 use crate::store::query::shapes::InstanceStatusName;
@@ -124,6 +125,8 @@ pub(crate) struct Situation<'s> {
     pub is_served: bool,
     pub sinks_down: &'s [SinkDown],
     pub queues: &'s [QueueStatus],
+    /// The messages of the key that workers have leased.
+    pub leases: &'s [LeasedMessage],
     pub pauses: &'s [Pause],
     /// What can come, if it runs.
     pub can_come: &'s [CanCome],
@@ -148,11 +151,17 @@ async fn explanation(site: &Site, plugin: String, key: String) -> Result<Explana
     let can_come = own.map(|own| can_come(own, &manifests)).unwrap_or_default();
     let pauses = site.engine.pauses().await.into_iter().map(|own| own.pause);
     let pauses: Vec<Pause> = pauses.collect();
+    let in_queues = waiting.messages.iter().filter_map(|own| own.sink.strip_prefix(QUEUE));
+    let mut leases = Vec::new();
+    for queue in in_queues.collect::<BTreeSet<_>>() {
+        leases.extend(deliveries::leases_of(site, (&plugin, &key), queue).await);
+    }
     let situation = Situation {
         now: site.now(),
         is_served: own.is_some(),
         sinks_down: &status.sinks_down,
         queues: &status.queues,
+        leases: &leases,
         pauses: &pauses,
         can_come: &can_come,
     };
@@ -315,10 +324,20 @@ fn sent(message: &WaitingMessage, situation: &Situation<'_>) -> Reason {
         let text = format!("The message {message_type} is on its way to {sink}");
         return reason(ReasonKind::Sending, text);
     };
+    let is_own = |lease: &&LeasedMessage| lease.leased.message.event.id == message.id;
+    if let Some(lease) = situation.leases.iter().find(is_own) {
+        let worker = match &lease.worker {
+            Some(worker) => format!("The worker {worker}"),
+            None => "A worker without a name".to_owned(),
+        };
+        let text = format!("{worker} has leased the message {message_type}, to acknowledge it");
+        let (since, until) = (Some(lease.leased_at), Some(lease.ends_at));
+        return Reason { since, until, ..reason(ReasonKind::Queue, text) };
+    }
     let state = situation.queues.iter().find(|own| own.queue == queue);
     let (ready, leased) = state.map_or((0, 0), |own| (own.ready, own.leased));
     let text = format!(
-        "The message {message_type} waits for a worker to take it from the queue or to acknowledge it; the queue has {} ready and {} leased",
+        "The message {message_type} waits for a worker to take it from the queue; the queue has {} ready and {} leased",
         counted(u64::try_from(ready).unwrap_or(u64::MAX), "message", "messages"),
         grouped(u64::try_from(leased).unwrap_or(u64::MAX))
     );
@@ -400,6 +419,7 @@ mod tests {
             is_served: true,
             sinks_down: &[],
             queues: &[],
+            leases: &[],
             pauses: &[],
             can_come: &[],
         }
@@ -467,7 +487,8 @@ mod tests {
             next_attempt_at: Timestamp(NOW.0 + 5_000),
             reason: "connection refused".to_owned(),
         };
-        let queue = QueueStatus { queue: "Pay".to_owned(), ready: 1, leased: 2 };
+        let queue = "Pay".to_owned();
+        let queue = QueueStatus { queue, ready: 1, leased: 2, workers: Vec::new() };
         let parked = WaitingMessage { is_parked: true, ..message("web") };
         let tried = WaitingMessage { retry: Some(retry()), ..message("files") };
         let all = vec![message("web"), parked, tried, message("queue:Pay"), message("files")];
@@ -492,7 +513,7 @@ mod tests {
                 ),
                 (
                     ReasonKind::Queue,
-                    "The message Pay waits for a worker to take it from the queue or to acknowledge it; the queue has 1 message ready and 2 leased",
+                    "The message Pay waits for a worker to take it from the queue; the queue has 1 message ready and 2 leased",
                 ),
                 (ReasonKind::Sending, "The message Pay is on its way to files"),
             ],

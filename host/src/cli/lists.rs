@@ -9,7 +9,7 @@ use super::ages::Ages;
 use super::dead_letters::FilterArgs;
 use super::host_args::HostArgs;
 use super::output::{self, Row};
-use super::pages::{List, Paging};
+use super::pages::{List, Paging, Parts};
 use crate::decisions::json::{Difference, Json};
 use crate::store::query::condition::Condition;
 
@@ -218,7 +218,27 @@ impl Show {
             }
             output::line("decisions, newest first:");
         };
-        self.paging.print_with(&list, &self.host, Some(("why", why)), first).await
+        let parts = Parts { first, rows: messages };
+        self.paging.print_with(&list, &self.host, Some(("why", why)), parts).await
+    }
+}
+
+/// Prints what became of the messages of these decisions.
+fn messages(decisions: &[Row]) {
+    let mut is_first = true;
+    for decision in decisions {
+        for message in decision.rows("deliveries") {
+            if std::mem::take(&mut is_first) {
+                output::line("messages of these decisions:");
+            }
+            let details = ["sink", "id", "worker", "attempt", "leased_at", "until", "reason"];
+            let details = details.into_iter().filter(|name| has(&message, name));
+            let details = details
+                .map(|name| format!(", {} {}", name.replace('_', " "), message.cell(name)))
+                .collect::<String>();
+            let (position, status) = (decision.cell("position"), message.cell("status"));
+            output::raw(&format!("  {position} {}: {status}{details}", message.cell("type")));
+        }
     }
 }
 
@@ -323,6 +343,67 @@ impl Queues {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let columns = &["queue", "ready", "leased"];
         let list = List { path: "/queues", query: Vec::new(), member: "queues", columns };
+        let first = |_: &Row| {};
+        self.paging.print_with(&list, &self.host, None, Parts { first, rows: workers }).await
+    }
+}
+
+/// Prints the workers that have leased messages, under the table of their queues.
+fn workers(queues: &[Row]) {
+    for queue in queues {
+        for worker in queue.rows("workers") {
+            let name = name_of_worker(&worker);
+            let of = (queue.cell("queue"), worker.cell("leased"));
+            let (since, end) = (worker.cell("oldest_at"), worker.cell("next_end_at"));
+            output::raw(&format!(
+                "{}: {name} has leased {}, since {since}, next end {end}, last seen {}",
+                of.0,
+                of.1,
+                worker.cell("seen_at")
+            ));
+        }
+    }
+}
+
+fn name_of_worker(row: &Row) -> String {
+    match has(row, "worker") {
+        true => format!("the worker {}", row.cell("worker")),
+        false => "a worker without a name".to_owned(),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Leases {
+    /// Select the messages of this queue
+    #[arg(long)]
+    queue: Option<String>,
+    /// Select the messages that the worker with this name has leased
+    #[arg(long, allow_hyphen_values = true)]
+    worker: Option<String>,
+    /// Select the messages that this plugin has sent
+    #[arg(long)]
+    plugin: Option<String>,
+    /// Select the messages of this key
+    #[arg(long, allow_hyphen_values = true)]
+    key: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Leases {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
+        let all = [
+            ("queue", self.queue),
+            ("worker", self.worker),
+            ("plugin", self.plugin),
+            ("key", self.key),
+        ];
+        let query = all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let columns =
+            &["queue", "worker", "id", "plugin", "key", "attempt", "leased_at", "ends_at"];
+        let list = List { path: "/queues/leases", query, member: "leases", columns };
         self.paging.print(&list, &self.host, |_| {}).await
     }
 }

@@ -116,8 +116,10 @@ enum Command {
     Lookups(lists::Lookups),
     /// Show where all events and messages are, and check the sums
     Accounts(lists::Accounts),
-    /// List the host's own queues
+    /// List the host's own queues, and the workers that have leased messages
     Queues(lists::Queues),
+    /// List the messages that workers have leased from the queues
+    Leases(lists::Leases),
     /// List the timers that are due next
     Timers(lists::Timers),
     /// Watch a running host in a terminal: rates, lag, queues, sinks, dead letters
@@ -224,6 +226,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
+        Command::Leases(leases) => leases.execute().await,
         Command::Timers(timers) => timers.execute().await,
         Command::Top(top) => top.execute().await,
         Command::Mcp(mcp) => mcp.execute().await,

@@ -35,6 +35,14 @@ pub(crate) struct List<'l> {
     pub columns: &'l [&'l str],
 }
 
+/// What a list prints for people beside its table.
+pub(crate) struct Parts<F: Fn(&Row), R: Fn(&[Row])> {
+    /// Before the first page, from its answer.
+    pub first: F,
+    /// After the table of each page, from its rows.
+    pub rows: R,
+}
+
 impl Paging {
     /// Prints the list. `first` prints what comes before the first page, from its answer.
     ///
@@ -46,7 +54,7 @@ impl Paging {
         host: &HostArgs,
         first: impl Fn(&Row),
     ) -> anyhow::Result<()> {
-        self.print_with(list, host, None, first).await
+        self.print_with(list, host, None, Parts { first, rows: |_| {} }).await
     }
 
     /// Prints the list, with a further member in its first answer: a name and its JSON.
@@ -58,7 +66,7 @@ impl Paging {
         list: &List<'_>,
         host: &HostArgs,
         mut further: Option<(&str, String)>,
-        first: impl Fn(&Row),
+        parts: Parts<impl Fn(&Row), impl Fn(&[Row])>,
     ) -> anyhow::Result<()> {
         let client = host.client()?;
         let mut after = self.after.clone();
@@ -80,9 +88,10 @@ impl Paging {
                 (true, true) => printer.json(&answer, after.is_none()),
                 (false, _) => {
                     if printer.is_first {
-                        first(&answer);
+                        (parts.first)(&answer);
                     }
                     printer.table(&answer, after.is_none());
+                    (parts.rows)(&answer.rows(list.member));
                 }
             }
             match &after {

@@ -210,11 +210,27 @@ pub(super) const TOOLS: &[ToolSpec] = &[
     ToolSpec {
         name: "list_queues",
         title: "Queues",
-        description: "The host's own queues: messages that are ready, and messages that workers have leased.",
+        description: "The host's own queues: messages that are ready, messages that workers have leased, and \
+                      which workers.",
         method: Get,
         path: "/queues",
         arguments: &[],
         is_list: false,
+    },
+    ToolSpec {
+        name: "list_leases",
+        title: "Leases",
+        description: "Messages that workers have leased and not acknowledged: which worker, since when, and \
+                      when the lease ends.",
+        method: Get,
+        path: "/queues/leases",
+        arguments: &[
+            given("queue", Text, "Only messages of this queue"),
+            given("worker", Text, "Only messages that this worker has leased"),
+            PLUGIN,
+            given("key", Text, "Only messages of this key"),
+        ],
+        is_list: true,
     },
     ToolSpec {
         name: "list_sinks",

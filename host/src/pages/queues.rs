@@ -18,6 +18,7 @@ use crate::api::Needs::{ForAll, ForPlugin};
 use crate::api::due::{self, TimerPage, Timers, WaitPage, Waits};
 use crate::api::extract::Filter;
 use crate::api::paging::Paging;
+use crate::api::queues::{self, QueueView};
 use crate::api::sinks::{self, LookupDown, SinkView};
 use crate::api::{Caller, Problem, Shared};
 use crate::store::query::rows::{DueTimer, WaitRow};
@@ -80,6 +81,7 @@ struct QueuesPage {
     frame: Frame,
     sinks: Vec<SinkView>,
     lookups: Vec<LookupDown>,
+    workers: Vec<QueueView>,
     attempts: Attempts,
     now: Timestamp,
     may_operate: bool,
@@ -92,6 +94,13 @@ struct SinksPart {
     lookups: Vec<LookupDown>,
     now: Timestamp,
     may_operate: bool,
+}
+
+#[derive(Template)]
+#[template(path = "pages/queues_workers.html")]
+struct WorkersPart {
+    workers: Vec<QueueView>,
+    now: Timestamp,
 }
 
 #[derive(Template)]
@@ -112,11 +121,12 @@ async fn show(
     Filter(asked): Filter<Asked>,
 ) -> Result<Page, Problem> {
     let (sinks, lookups) = sinks_of(&pages.site).await?;
+    let workers = workers_of(&pages.site).await?;
     let attempts = Attempts::read(&pages.site, &visit.caller, &asked.after).await?;
     let live = format!("/queues/live?{}", query([("after", &asked.after)]));
     let frame = visit.frame("Queues and sinks", PATH).with_live(live);
     let (now, may_operate) = (pages.site.now(), visit.may_operate());
-    Page::of(&QueuesPage { frame, sinks, lookups, attempts, now, may_operate })
+    Page::of(&QueuesPage { frame, sinks, lookups, workers, attempts, now, may_operate })
 }
 
 async fn live(
@@ -130,10 +140,12 @@ async fn live(
         let (site, caller, after) = (Arc::clone(&site), caller.clone(), asked.after.clone());
         async move {
             let (sinks, lookups) = sinks_of(&site).await?;
+            let workers = workers_of(&site).await?;
             let attempts = Attempts::read(&site, &caller, &after).await?;
             let now = site.now();
             Ok(Parts::from([
                 ("sinks", html(&SinksPart { sinks, lookups, now, may_operate })?),
+                ("workers", html(&WorkersPart { workers, now })?),
                 ("attempts", html(&AttemptsPart { attempts, may_operate })?),
             ]))
         }
@@ -145,6 +157,13 @@ async fn sinks_of(site: &Shared) -> Result<(Vec<SinkView>, Vec<LookupDown>), Pro
     let sinks = sinks::list(State(Arc::clone(site)), Filter(paging)).await?.0.sinks;
     let lookups = sinks::lookups(State(Arc::clone(site))).await.0.lookups_down;
     Ok((sinks, lookups))
+}
+
+/// The queues of which workers have leased messages.
+async fn workers_of(site: &Shared) -> Result<Vec<QueueView>, Problem> {
+    let paging = Paging { after: None, limit: Some(SINKS) };
+    let queues = queues::list(State(Arc::clone(site)), Filter(paging)).await?.0.queues;
+    Ok(queues.into_iter().filter(|queue| !queue.workers.is_empty()).collect())
 }
 
 impl Attempts {

@@ -1,11 +1,12 @@
 //! The side of the queues that workers use: leases, acknowledgements and messages that are given
-//! back. Finds the stage of a queue (`stages/sinks/queue.rs`), passes the request on, and waits for
-//! the answer.
+//! back; and what people ask about the leases. Finds the stage of a queue
+//! (`stages/sinks/queue.rs`), passes the request on, and waits for the answer.
 //!
 //! A queue exists from its first message on. A worker that asks earlier waits. If its wait ends
 //! without a message, nothing of it stays in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Engine;
 use crate::lock;
-use crate::model::Timestamp;
-use crate::model::{Lease, LeaseId, LeaseReport, LeaseRequest, QueueError, Selection};
+use crate::model::{
+    Lease, LeaseFilter, LeaseId, LeaseReport, LeaseRequest, LeasedMessage, QueueError, Selection,
+    Sequence, Timestamp,
+};
 use crate::pure::monotonic::{Instant, after};
-use crate::stages::sinks::queue::QueueRequest;
+use crate::stages::sinks::queue::{LeaseQuestion, QueueRequest};
 
 /// The channels to the stages of the queues, by the queues' names.
 #[derive(Default)]
@@ -35,6 +38,13 @@ impl Queues {
 
     pub(super) fn all(&self) -> Vec<mpsc::UnboundedSender<QueueRequest>> {
         lock(&self.stages).values().cloned().collect()
+    }
+
+    /// Those with these names or later ones, in the order of the names.
+    fn from(&self, first: &str) -> Vec<(String, mpsc::UnboundedSender<QueueRequest>)> {
+        let stages = lock(&self.stages);
+        let from = stages.range::<str, _>((Bound::Included(first), Bound::Unbounded));
+        from.map(|(name, requests)| (name.clone(), requests.clone())).collect()
     }
 
     /// Drops the channels, so that the stages can end.
@@ -133,6 +143,39 @@ impl Engine {
         self.answer(until).await
     }
 
+    /// Messages that workers have leased, of one queue or of all: at most `limit` after a place, in
+    /// the order of their places ([`LeasedMessage::place`]). There are none in a queue that never
+    /// had a message, and none while the engine recovers: then no lease is open.
+    pub async fn leases(
+        &self,
+        queue: Option<&str>,
+        filter: &LeaseFilter,
+        after: Option<&(String, Sequence)>,
+        limit: usize,
+    ) -> Vec<LeasedMessage> {
+        let Some(epoch) = self.shared.epoch() else { return Vec::new() };
+        let first = after.map_or("", |(queue, _)| queue);
+        let mut listed = Vec::new();
+        for (name, requests) in epoch.queues.from(first) {
+            let left = limit - listed.len();
+            if left == 0 {
+                break;
+            }
+            if queue.is_some_and(|queue| queue != name) {
+                continue;
+            }
+            let after = after.filter(|(queue, _)| *queue == name);
+            let after = after.map_or(Sequence(0), |(_, sequence)| *sequence);
+            let (reply, leases) = oneshot::channel();
+            let filter = filter.clone();
+            let question = LeaseQuestion { filter, after, limit: left, reply };
+            let _ = requests.send(QueueRequest::Leases(question));
+            // A stage that ends meanwhile has no open leases.
+            listed.extend(leases.await.unwrap_or_default());
+        }
+        listed
+    }
+
     /// The channel to the queue's stage. Waits for the queue's first message until the deadline;
     /// none if there is none by then.
     async fn queue(
@@ -174,7 +217,7 @@ mod tests {
     use crate::sim::small::{COMMAND, keys, send, start};
 
     fn request(wait: Duration) -> LeaseRequest {
-        LeaseRequest { max: 1, wait, duration: Duration::from_secs(30) }
+        LeaseRequest { max: 1, wait, duration: Duration::from_secs(30), worker: None }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Message, MessageId, Timestamp};
+use super::{Key, Message, MessageId, PluginName, Sequence, Timestamp};
 
 /// Limits of leases. The HTTP interface refuses what is beyond them, with an error that names them;
 /// a queue itself grants as much as they allow.
@@ -31,6 +31,8 @@ pub struct LeaseRequest {
     /// How long the lease lasts. Messages that are not acknowledged by then are leased to other
     /// workers.
     pub duration: Duration,
+    /// The name of the worker, for people: no decision depends on it. None if it has none.
+    pub worker: Option<Arc<str>>,
 }
 
 /// The messages that one worker may work on until a date.
@@ -117,7 +119,7 @@ pub enum QueueError {
     Stopping,
 }
 
-/// The current number of messages of a queue.
+/// The current number of messages of a queue, and the workers that have leased some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
     /// The message type, which is the queue's name.
@@ -126,4 +128,58 @@ pub struct QueueStatus {
     pub ready: usize,
     /// Messages that workers have leased.
     pub leased: usize,
+    /// The workers that have leased messages, the one with the oldest lease first. There are at
+    /// most as many as messages in leases, of which a queue has some thousand.
+    pub workers: Vec<WorkerLeases>,
+}
+
+/// The open leases of one worker in one queue. All workers without a name are one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerLeases {
+    /// The name that the worker gave with its requests; none if it has none.
+    pub worker: Option<Arc<str>>,
+    /// The number of messages that it has leased.
+    pub messages: usize,
+    /// When its oldest open lease began.
+    pub oldest_at: Timestamp,
+    /// When its open leases end next, unless it extends them.
+    pub next_end_at: Timestamp,
+    /// When it last leased messages, or asked for something about an open lease.
+    pub seen_at: Timestamp,
+}
+
+/// Which leased messages are listed. The default selects all.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseFilter {
+    /// Only those of the worker with this name.
+    pub worker: Option<String>,
+    /// Only those that this plugin has sent.
+    pub plugin: Option<PluginName>,
+    /// Only those of this ordering key.
+    pub key: Option<Key>,
+}
+
+/// A message that a worker has leased.
+#[derive(Clone, Debug)]
+pub struct LeasedMessage {
+    /// The message type, which is the queue's name.
+    pub queue: String,
+    /// The name of the worker; none if it has none.
+    pub worker: Option<Arc<str>>,
+    /// The lease.
+    pub lease: LeaseId,
+    /// When the lease began.
+    pub leased_at: Timestamp,
+    /// When the lease ends, unless the worker extends it.
+    pub ends_at: Timestamp,
+    /// The message and the number of its delivery.
+    pub leased: Leased,
+}
+
+impl LeasedMessage {
+    /// Its place in the order in which leased messages are listed.
+    #[must_use]
+    pub fn place(&self) -> (String, Sequence) {
+        (self.queue.clone(), self.leased.message.sequence)
+    }
 }

@@ -39,7 +39,8 @@ pub use ids::{
 pub use imported::{Import, ImportedBy, ImportedInstance, ImportedState, ImportedTimer, Octets};
 pub use instance::{Instance, InstanceStatus, State, Timer};
 pub use lease::{
-    Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
+    Lease, LeaseFilter, LeaseId, LeaseReport, LeaseRequest, Leased, LeasedMessage, QueueError,
+    QueueStatus, Selection, WorkerLeases,
 };
 pub use manifest::{
     Absent, Correlation, Effect, Field, Manifest, OptionalPart, Role, Source, Subscription,

@@ -134,6 +134,7 @@ fn a_wall_clock_that_is_set_delays_no_lease() {
                 max: 1,
                 duration: Duration::from_secs(2),
                 wait: Duration::from_secs(wait),
+                worker: None,
             };
             let first = engine.lease("record", request(1)).await.unwrap();
             assert_eq!(first.messages.len(), 1);

@@ -31,6 +31,8 @@ mod holding;
 mod hot;
 #[cfg(test)]
 mod importing;
+#[cfg(test)]
+mod leases;
 #[cfg(any(test, feature = "testing"))]
 mod ledger;
 #[cfg(test)]

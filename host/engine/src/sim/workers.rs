@@ -21,6 +21,11 @@ use crate::seams::store::memory::MemoryStore;
 const ATTEMPTS: u32 = 4;
 const LEASE: Duration = Duration::from_millis(200);
 
+/// For up to a hundred messages, with a short lease.
+fn patient() -> LeaseRequest {
+    LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE, worker: None }
+}
+
 /// What a worker does with the messages of a lease.
 #[derive(Clone, Copy)]
 enum Habit {
@@ -36,7 +41,7 @@ enum Habit {
 async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec<String>, usize) {
     let (mut done, mut crashes) = (Vec::new(), 0);
     loop {
-        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let request = patient();
         let lease = engine.lease(COMMAND, request).await.expect("a lease");
         if lease.messages.is_empty() {
             return (done, crashes);
@@ -122,7 +127,7 @@ async fn what_comes_before_a_killer_of_the_same_key_is_done() {
     send(&engine, &vec!["k".to_owned(); 50]).await;
     let mut done = Vec::new();
     loop {
-        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let request = patient();
         let lease = engine.lease(COMMAND, request).await.expect("a lease");
         if lease.messages.is_empty() {
             break;
@@ -148,7 +153,7 @@ async fn a_slow_worker_kills_nothing() {
     send(&engine, &keys(50)).await;
     let mut done = 0;
     loop {
-        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let request = patient();
         let lease = engine.lease(COMMAND, request).await.expect("a lease");
         if lease.messages.is_empty() {
             break;
@@ -225,7 +230,7 @@ async fn check_leases(sizes: &[usize], expected: &[&[usize]]) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut leases: Vec<Vec<usize>> = Vec::new();
     while leases.iter().map(Vec::len).sum::<usize>() < sizes.len() {
-        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let request = patient();
         let lease = engine.lease(COMMAND, request).await.expect("a lease");
         let bytes = lease.messages.iter().map(|leased| leased.message.event.data.len());
         leases.push(bytes.collect());

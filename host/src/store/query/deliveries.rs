@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use sagabox_engine::model::{DeadLetterStatus, SentMessage, Timestamp};
+use sagabox_engine::model::{DeadLetterStatus, LeasedMessage, SentMessage, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -44,10 +44,17 @@ pub struct Delivery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
     pub status: DeliveryStatus,
-    /// The number of the next attempt.
+    /// The number of the next attempt, or of the delivery for which a worker has leased it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// The date of the next attempt.
+    /// The name of the worker that has leased it. None if it gave none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// When the worker leased it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339_option")]
+    #[schema(value_type = Option<Time>)]
+    pub leased_at: Option<Timestamp>,
+    /// The date of the next attempt, or the end of the lease.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339_option")]
     #[schema(value_type = Option<Time>)]
     pub until: Option<Timestamp>,
@@ -65,8 +72,10 @@ pub enum DeliveryStatus {
     /// It is an event that stayed in the log of the host.
     InLog,
     Delivered,
-    /// It is on its way, waits for its turn, or for a worker; or a worker has leased it.
+    /// It is on its way, waits for its turn, or for a worker.
     Pending,
+    /// A worker has leased it.
+    Leased,
     /// It waits for its next attempt.
     Retry,
     /// It waits behind a dead letter of its ordering key.
@@ -129,20 +138,42 @@ impl Delivery {
         }
     }
 
+    /// The name of the queue in which the message is; none if it goes to another sink.
+    #[must_use]
+    pub fn queue(&self) -> Option<&str> {
+        self.sink.as_deref()?.strip_prefix("queue:")
+    }
+
+    /// A worker has leased the pending message.
+    #[must_use]
+    pub fn leased(self, lease: &LeasedMessage) -> Self {
+        Self {
+            status: DeliveryStatus::Leased,
+            attempt: Some(lease.leased.attempt),
+            worker: lease.worker.as_deref().map(str::to_owned),
+            leased_at: Some(lease.leased_at),
+            until: Some(lease.ends_at),
+            ..self
+        }
+    }
+
     /// What became of the message, as the end of a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let is_queue = self.sink.as_deref().is_some_and(|sink| sink.starts_with("queue:"));
         match self.status {
             DeliveryStatus::InLog => "stays in the log".to_owned(),
             DeliveryStatus::Delivered if self.dead_letter.is_some() => {
                 "delivered, after it was a dead letter".to_owned()
             }
             DeliveryStatus::Delivered => "delivered".to_owned(),
-            DeliveryStatus::Pending if is_queue => {
-                "in the queue: it waits for a worker, or a worker has leased it".to_owned()
+            DeliveryStatus::Pending if self.queue().is_some() => {
+                "in the queue: it waits for a worker".to_owned()
             }
             DeliveryStatus::Pending => "on its way".to_owned(),
+            DeliveryStatus::Leased => match &self.worker {
+                Some(worker) => format!("leased by {worker}"),
+                None => "leased by a worker without a name".to_owned(),
+            },
             DeliveryStatus::Retry => {
                 let (attempt, reason) = (self.attempt.unwrap_or_default(), self.reason.as_deref());
                 format!("waits for attempt {attempt}: {}", reason.unwrap_or_default())
@@ -196,7 +227,7 @@ mod tests {
             "not known: its sink has too many messages to look at all of them",
         );
         check(Some(MessageState::Pending), true, http, "on its way");
-        let waits = "in the queue: it waits for a worker, or a worker has leased it";
+        let waits = "in the queue: it waits for a worker";
         check(Some(MessageState::Pending), true, queue, waits);
         check(Some(MessageState::Parked), true, http, "waits behind a dead letter of its key");
         let retry = Retry {

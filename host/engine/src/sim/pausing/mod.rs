@@ -280,6 +280,7 @@ async fn work(engine: Engine, ledger: Arc<Ledger>) {
             max: 1 + (round % 4) as usize,
             wait: Duration::from_millis(200),
             duration: Duration::from_millis(400),
+            worker: Some("packer".into()),
         };
         let Ok(lease) = engine.lease(PACK, request).await else {
             tokio::time::sleep(Duration::from_millis(10)).await;

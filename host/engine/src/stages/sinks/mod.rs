@@ -2,6 +2,7 @@
 //! their messages in the same lanes.
 
 pub(crate) mod lanes;
+mod leases;
 pub(crate) mod queue;
 pub(crate) mod relay;
 mod spans;

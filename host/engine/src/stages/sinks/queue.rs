@@ -8,7 +8,7 @@
 //! many at a time. An attempt counts when a message had a lease for itself. So the message that
 //! crashes its workers is found in a few steps, and becomes a dead letter alone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use crate::Clock;
 use crate::changes::measures::SinkMeasures;
 use crate::changes::spans::Spans;
 use crate::model::{
-    Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
+    Lease, LeaseFilter, LeaseId, LeaseReport, LeaseRequest, Leased, LeasedMessage, Message,
+    MessageId, QueueError, QueueStatus, Selection, Sequence, Timestamp,
 };
-use crate::model::{MessageId, Timestamp};
 use crate::pure::fates::{Fate, Fates};
-use crate::pure::hash::HashMap;
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::{RetryPolicy, mix};
 use crate::stages::sinks::lanes::parcel::{Lane, Parcel};
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
+use crate::stages::sinks::leases::{Leases, OpenLease};
 use crate::stages::sinks::spans::report_delivery;
 
 /// The longest wait of the loop, when nothing has a time.
@@ -54,6 +54,16 @@ pub(crate) enum QueueRequest {
     },
     Extend(LeaseId, Duration, oneshot::Sender<Result<Timestamp, QueueError>>),
     Status(oneshot::Sender<QueueStatus>),
+    /// Asks for leased messages.
+    Leases(LeaseQuestion),
+}
+
+/// Which leased messages a person asks for: at most `limit` after a sequence, in order.
+pub(crate) struct LeaseQuestion {
+    pub filter: LeaseFilter,
+    pub after: Sequence,
+    pub limit: usize,
+    pub reply: oneshot::Sender<Vec<LeasedMessage>>,
 }
 
 /// Resolves when what was reported is durable; an error if the engine restarted before.
@@ -81,16 +91,9 @@ pub(crate) fn first_lease(now: Timestamp) -> u64 {
 
 struct State {
     queue: Queue,
-    leases: HashMap<LeaseId, OpenLease>,
-    expiry: BTreeMap<(Instant, LeaseId), ()>,
+    leases: Leases,
     waiting: VecDeque<Waiting>,
     fates: Fates,
-}
-
-struct OpenLease {
-    since: Instant,
-    expires_at: Instant,
-    messages: HashMap<MessageId, (Lane, u64)>,
 }
 
 struct Waiting {
@@ -107,8 +110,7 @@ impl Queue {
     ) {
         let mut state = State {
             queue: self,
-            leases: HashMap::default(),
-            expiry: BTreeMap::new(),
+            leases: Leases::default(),
             waiting: VecDeque::new(),
             fates: Fates::default(),
         };
@@ -135,9 +137,9 @@ impl State {
         if !self.queue.lanes.must_follow_controls() {
             return;
         }
-        let leased = self.leases.values().flat_map(|lease| lease.messages.values());
+        let leased = self.leases.lanes();
         let under_way: Vec<_> = leased
-            .filter_map(|(lane, _)| match lane {
+            .filter_map(|lane| match lane {
                 Lane::Key(plugin, key) => {
                     Some(((plugin.clone(), key.clone()), self.queue.name.clone()))
                 }
@@ -156,11 +158,7 @@ impl State {
     fn on_time(&mut self) {
         let now = Instant::now();
         self.queue.lanes.on_time(now);
-        while let Some((&(at, id), ())) = self.expiry.first_key_value()
-            && at <= now
-        {
-            self.expiry.remove(&(at, id));
-            let Some(lease) = self.leases.remove(&id) else { continue };
+        while let Some((id, lease)) = self.leases.pop_expired(now) {
             let (ids, mut expired): (Vec<_>, Vec<_>) = lease.messages.into_iter().unzip();
             self.fates.note(id, ids, Fate::Expired);
             self.end_leases(expired.iter().map(|(lane, _)| lane));
@@ -179,7 +177,7 @@ impl State {
         let now = Instant::now();
         let wakes = [
             self.queue.lanes.next_wake(),
-            self.expiry.first_key_value().map(|(&(at, _), ())| at),
+            self.leases.next_end(),
             self.waiting.iter().map(|waiting| waiting.until).min(),
         ];
         let next = wakes.into_iter().flatten().min();
@@ -223,15 +221,51 @@ impl State {
                     reply.send(self.extend(lease, after(now, duration.min(LEASE_DURATION_MAX))));
             }
             QueueRequest::Status(reply) => {
-                let leased = self.leases.values().map(|lease| lease.messages.len()).sum();
-                let in_lanes = self.queue.lanes.len();
-                let _ = reply.send(QueueStatus {
-                    queue: self.queue.name.clone(),
-                    ready: in_lanes.saturating_sub(leased),
-                    leased,
-                });
+                let _ = reply.send(self.status());
             }
+            QueueRequest::Leases(question) => self.list_leases(question),
         }
+    }
+
+    fn status(&self) -> QueueStatus {
+        let leased = self.leases.messages();
+        QueueStatus {
+            queue: self.queue.name.clone(),
+            ready: self.queue.lanes.len().saturating_sub(leased),
+            leased,
+            workers: self.leases.workers(),
+        }
+    }
+
+    fn list_leases(&mut self, question: LeaseQuestion) {
+        let LeaseQuestion { filter, after, limit, reply } = question;
+        let is_asked = |lease: &OpenLease| {
+            filter.worker.is_none() || filter.worker.as_deref() == lease.worker.as_deref()
+        };
+        let open = self.leases.iter().filter(|(_, lease)| is_asked(lease));
+        let of_lease = |(id, lease)| {
+            let own = OpenLease::messages_after(lease, after.0);
+            own.map(move |(lane, sequence)| (sequence, lane, id, lease))
+        };
+        let mut places: Vec<_> = open.flat_map(of_lease).collect();
+        places.sort_unstable_by_key(|(sequence, ..)| *sequence);
+        let (lanes, queue) = (&mut self.queue.lanes.lanes, &self.queue.name);
+        let listed = places.into_iter().filter_map(|(sequence, lane, id, lease)| {
+            let parcel = lanes.get_mut(lane, sequence)?;
+            let Message { plugin, key, .. } = &*parcel.message;
+            let is_asked = filter.plugin.as_ref().is_none_or(|asked| asked == plugin)
+                && filter.key.as_ref().is_none_or(|asked| asked == key);
+            is_asked.then(|| LeasedMessage {
+                queue: queue.clone(),
+                worker: lease.worker.clone(),
+                lease: id,
+                leased_at: lease.leased_at,
+                ends_at: lease.ends_at,
+                leased: Leased { message: Arc::clone(&parcel.message), attempt: parcel.attempt },
+            })
+        });
+        // The caller may have hung up: then the answer is dropped.
+        let _ = reply.send(listed.take(limit).collect());
     }
 
     /// Gives ready messages to the waiting requests, in the order in which they arrived.
@@ -247,9 +281,8 @@ impl State {
             let Some(waiting) = self.waiting.pop_front() else { break };
             let id = lease.id;
             if waiting.reply.send(Ok(lease)).is_err()
-                && let Some(lease) = self.leases.remove(&id)
+                && let Some(lease) = self.leases.remove(id)
             {
-                self.expiry.remove(&(lease.expires_at, id));
                 let mut taken: Vec<_> = lease.messages.into_values().collect();
                 taken.sort_by_key(|(_, sequence)| *sequence);
                 self.end_leases(taken.iter().map(|(lane, _)| lane));
@@ -303,10 +336,22 @@ impl State {
         for (.., leased) in taken.iter().filter(|(.., leased)| leased.attempt == 1) {
             self.queue.measures.took(&leased.message, today);
         }
-        self.leases.insert(id, OpenLease { since: now, expires_at, messages });
-        self.expiry.insert((expires_at, id), ());
-        let expires_at = self.date(expires_at);
-        Lease { id, expires_at, messages: taken.into_iter().map(|(.., leased)| leased).collect() }
+        let ends_at = monotonic::date(expires_at, now, today);
+        let lease = OpenLease {
+            worker: request.worker.clone(),
+            since: now,
+            leased_at: today,
+            seen_at: today,
+            expires_at,
+            ends_at,
+            messages,
+        };
+        self.leases.insert(id, lease);
+        Lease {
+            id,
+            expires_at: ends_at,
+            messages: taken.into_iter().map(|(.., leased)| leased).collect(),
+        }
     }
 
     fn empty_lease(&self, expires_at: Instant) -> Lease {
@@ -334,7 +379,7 @@ impl State {
 
     /// When a lease began; now if it has ended.
     fn since(&self, id: LeaseId) -> Instant {
-        self.leases.get(&id).map_or_else(Instant::now, |lease| lease.since)
+        self.leases.get(id).map_or_else(Instant::now, |lease| lease.since)
     }
 
     /// Reports the spans of the messages that a worker had, and why it failed.
@@ -363,7 +408,7 @@ impl State {
         messages: &Selection,
         fate: Fate,
     ) -> Result<(Vec<(Lane, u64)>, LeaseReport), QueueError> {
-        let Some(lease) = self.leases.get_mut(&id) else {
+        let Some(lease) = self.leases.touch(id, (self.queue.clock)()) else {
             return Ok((Vec::new(), self.asked_again(id, messages, fate)?));
         };
         let mut report = LeaseReport::default();
@@ -389,10 +434,8 @@ impl State {
         let took = lease.since.elapsed();
         taken.iter().for_each(|_| self.queue.measures.delivery.observe(took));
         self.fates.note(id, ids, fate);
-        if lease.messages.is_empty()
-            && let Some(lease) = self.leases.remove(&id)
-        {
-            self.expiry.remove(&(lease.expires_at, id));
+        if lease.messages.is_empty() {
+            self.leases.remove(id);
         }
         self.end_leases(taken.iter().map(|(lane, _)| lane));
         Ok((taken, report))
@@ -440,11 +483,11 @@ impl State {
     }
 
     fn extend(&mut self, id: LeaseId, until: Instant) -> Result<Timestamp, QueueError> {
-        let Some(lease) = self.leases.get_mut(&id) else { return Err(self.ended(id)) };
-        self.expiry.remove(&(lease.expires_at, id));
-        lease.expires_at = until;
-        self.expiry.insert((until, id), ());
-        Ok(self.date(until))
+        let (today, ends_at) = ((self.queue.clock)(), self.date(until));
+        match self.leases.extend(id, (until, ends_at), today) {
+            true => Ok(ends_at),
+            false => Err(self.ended(id)),
+        }
     }
 
     /// A lease of several messages expired: they are leased again, in smaller leases.
