@@ -26,8 +26,6 @@ mod run;
 
 use std::ops::Range;
 
-use sagabox_engine::pure::filter::Filter;
-
 use generation::Generation;
 pub(super) use run::{Head, Run, first_row, run_of};
 

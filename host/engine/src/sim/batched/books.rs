@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     BatchAction, BatchId, BatchItem, BatchItemId, DeadLetter, DeadLetterId, DeadLetterStatus,
-    DeadLetterSubject, InstanceStatus, ItemOutcome, Key, PluginName, Position, reserved,
+    DeadLetterSubject, ItemOutcome, Key, Position, reserved,
 };
 use crate::seams::store::memory::Tables;
 use crate::sim::ledger;

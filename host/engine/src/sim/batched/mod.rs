@@ -20,16 +20,16 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::ledger;
 use super::plan::event;
 use super::timeline::Timeline;
 use super::world::START;
 use crate::engine::{Action, BatchEnd, Engine, Parts, Resolution, Settings};
 use crate::model::{
-    Absent, AnswerValue, BatchAction, BatchId, BatchItem, BatchItemId, Correlation, DeadLetter,
-    DeadLetterId, DeadLetterStatus, DeadLetterSubject, Decision, Effect, Event, Failure,
-    InstanceStatus, ItemOutcome, Key, Manifest, Message, MessageKind, OptionalPart, Outgoing,
-    PluginName, Position, Retention, Role, SinkName, Source, StartedBatch, State, Subscription,
-    Timestamp, reserved,
+    Absent, AnswerValue, BatchAction, BatchId, BatchItem, Correlation, DeadLetter, DeadLetterId,
+    DeadLetterStatus, Decision, Effect, Event, Failure, InstanceStatus, ItemOutcome, Manifest,
+    Message, MessageKind, OptionalPart, Outgoing, PluginName, Retention, Role, SinkName, Source,
+    StartedBatch, State, Subscription, Timestamp, reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::lookup::{Lookup, Unanswered};
