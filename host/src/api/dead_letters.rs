@@ -384,6 +384,6 @@ mod tests {
     #[test]
     fn a_dead_letter_that_is_named_twice_is_resolved_once() {
         assert_eq!(each_once(vec![3, 1, 3, 2, 1]), [3, 1, 2]);
-        assert!(each_once(Vec::<u64>::new()).is_empty());
+        assert!(each_once(Vec::new()).is_empty());
     }
 }

@@ -228,11 +228,11 @@ fn rest(connection: &Connection, sink: &str) -> Result<Tail, WriteError> {
 
 /// Removes the rows of spans of which nothing is left.
 pub(super) fn expire(connection: &Connection) -> Result<(), WriteError> {
-    let sql = "DELETE FROM id_spans WHERE sink = '' AND first + ?1 <= \
-                 coalesce((SELECT min(position) FROM log), 9223372036854775807)";
+    let sql = "DELETE FROM id_spans WHERE sink = '' AND first <= \
+                 coalesce((SELECT min(position) FROM log), 9223372036854775807) - ?1";
     connection.prepare_cached(sql)?.execute([integer(SPAN)])?;
-    let sql = "DELETE FROM id_spans WHERE sink = ?2 AND first + ?1 <= \
-                 coalesce((SELECT min(sequence) FROM outbox WHERE sink = ?2), 9223372036854775807)";
+    let sql = "DELETE FROM id_spans WHERE sink = ?2 AND first <= \
+                 coalesce((SELECT min(sequence) FROM outbox WHERE sink = ?2), 9223372036854775807) - ?1";
     let mut delete = connection.prepare_cached(sql)?;
     let mut select = connection.prepare_cached("SELECT sink FROM outbox_totals")?;
     let mut sinks = select.query(())?;

@@ -10,7 +10,7 @@ use crate::access::{Person, Role};
 
 /// Of a name in records.
 const NAME_CHARS_MAX: usize = 120;
-/// Source: OpenID Connect Core 1.0, section 2: `sub` has at most 255 characters.
+/// Source: `OpenID` Connect Core 1.0, section 2: `sub` has at most 255 characters.
 const SUBJECT_BYTES_MAX: usize = 255;
 /// Values of a claim that a refusal shows.
 const SHOWN_MAX: usize = 10;
