@@ -39,7 +39,8 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() && !["target", "node_modules", "build"].contains(&name) {
             files(&path, found);
-        } else if name.ends_with(".rs") || name.ends_with(".rs.txt") {
+        } else if name.trim_end_matches(".txt").rsplit_once('.').is_some_and(|(_, end)| end == "rs")
+        {
             found.push(path);
         }
     }

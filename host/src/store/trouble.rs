@@ -10,7 +10,7 @@ use super::open;
 
 /// Source: SQLite's list of result codes; extended codes carry the primary one in their low byte.
 /// A write that the system refused for another reason than a full disk.
-const IO_WRITE: i32 = 10 | (3 << 8);
+const IO_WRITE: i32 = IO + 3 * 256;
 const BUSY: i32 = 5;
 const READ_ONLY: i32 = 8;
 const IO: i32 = 10;
