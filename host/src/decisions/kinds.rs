@@ -15,6 +15,15 @@ const PLACES_MAX: usize = 5;
 /// The most characters of a failure's text.
 const FAILURE_CHARACTERS_MAX: usize = 100;
 const OTHERS: &str = "other kinds";
+/// Stands between the reason of a failure and what the plugin wrote in that call.
+pub(crate) const WROTE: &str = "; it wrote: ";
+
+/// The reason without what the plugin wrote: lines of a log may have addresses and counts in them,
+/// which differ from call to call.
+#[must_use]
+pub(crate) fn reason_alone(reason: &str) -> &str {
+    reason.split_once(WROTE).map_or(reason, |(alone, _)| alone)
+}
 
 /// What of two decisions is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

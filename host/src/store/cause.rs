@@ -5,12 +5,12 @@
 //! its event and its subject, words with digits in them, and what the plugin wrote in that call. A
 //! status of HTTP stays: 404 and 503 are different mistakes.
 
+use crate::decisions::kinds::reason_alone;
+
 /// Stands for what was taken out.
 const GAP: char = '…';
 /// A group's name on a screen. Reasons that begin alike for so long have the same cause.
 const CAUSE_CHARS_MAX: usize = 200;
-/// From here on a reason has lines of the plugin's log.
-const WORDS: &str = "; it wrote: ";
 /// Before the status of an HTTP answer.
 const ANSWERED: [&str; 3] = ["answered", "status", "HTTP"];
 /// A shorter name could be a part of any word.
@@ -19,8 +19,7 @@ const NAME_CHARS_MIN: usize = 2;
 /// `names` are texts of the dead letter itself, which its reason may repeat.
 #[must_use]
 pub(super) fn cause<'n>(reason: &str, names: impl IntoIterator<Item = &'n str>) -> String {
-    let reason = reason.split(WORDS).next().unwrap_or_default();
-    let mut text = one_line(reason);
+    let mut text = one_line(reason_alone(reason));
     let mut names: Vec<&str> = names.into_iter().collect();
     // A longer one may contain a shorter one.
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));

@@ -12,6 +12,7 @@ use sagabox_engine::model::{Failure, Manifest, State};
 use sagabox_engine::seams::handler::{Call, Handler, Reply};
 use wasmtime::Store;
 
+use crate::decisions::kinds::WROTE;
 use crate::io::json_schema::JsonSchema;
 
 use super::bindings::{PluginInstance, Program};
@@ -258,7 +259,7 @@ fn stopped(error: &wasmtime::Error, sandbox: &Sandbox, state: &mut CallState) ->
     let words = state.log.last_words();
     let failure = match failure(error, sandbox, &state.usage) {
         Failure::Permanent(reason) if !words.is_empty() => {
-            Failure::Permanent(format!("{reason}; it wrote: {words}"))
+            Failure::Permanent(format!("{reason}{WROTE}{words}"))
         }
         failure => failure,
     };

@@ -13,7 +13,8 @@ use super::expect;
 use super::file::Scenario;
 use super::play::{Outcome, play};
 use super::recorded;
-use crate::decisions::json::differences;
+use crate::decisions::json::{Json, differences};
+use crate::decisions::kinds::reason_alone;
 use crate::plugins::wasm::{self, Sandbox, Settings};
 use crate::verify::written::written;
 
@@ -192,6 +193,15 @@ fn result_of(scenario: &Scenario, both: &Both) -> (Vec<String>, Vec<String>) {
     (problems, wrote)
 }
 
+/// Whether both fail for the same reason, whatever they wrote: a trace may have addresses in it.
+fn fail_alike(fresh: &Json, used: &Json) -> bool {
+    fn reason(shown: &Json) -> Option<&str> {
+        shown.get("fails").and_then(Json::as_str).map(reason_alone)
+    }
+    reason(fresh).is_some_and(|alone| reason(used) == Some(alone))
+        && fresh.get("transient") == used.get("transient")
+}
+
 /// Where used instances answer otherwise than fresh ones.
 fn otherwise(fresh: &[Outcome], used: Result<&[Outcome], &String>) -> Vec<String> {
     let used = match used {
@@ -201,6 +211,7 @@ fn otherwise(fresh: &[Outcome], used: Result<&[Outcome], &String>) -> Vec<String
         }
     };
     let pairs = fresh.iter().zip(used).enumerate();
+    let pairs = pairs.filter(|(_, (fresh, used))| !fail_alike(&fresh.shown, &used.shown));
     let lines = pairs.flat_map(|(index, (fresh, used))| {
         let differences = differences("", &fresh.shown, &used.shown).into_iter();
         differences.map(move |difference| {
@@ -211,4 +222,24 @@ fn otherwise(fresh: &[Outcome], used: Result<&[Outcome], &String>) -> Vec<String
         })
     });
     lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decisions::json::json;
+
+    #[test]
+    fn instances_that_fail_alike_may_write_otherwise() {
+        let outcome = |shown: Json| Outcome { shown, messages: Vec::new() };
+        let fails = |reason: &str, transient: bool| {
+            outcome(json!({"fails": reason, "transient": transient}))
+        };
+        let fresh = [fails("it trapped; it wrote: goroutine 1 at 0x58c210", false)];
+        let agree = |used: Outcome| otherwise(&fresh, Ok(&[used])).is_empty();
+        assert!(agree(fails("it trapped; it wrote: goroutine 1 at 0x58e2c8", false)));
+        assert!(!agree(fails("it trapped; it wrote: goroutine 1 at 0x58e2c8", true)));
+        assert!(!agree(fails("another reason; it wrote: goroutine 1 at 0x58c210", false)));
+        assert!(!agree(outcome(json!({"sends": []}))));
+    }
 }
