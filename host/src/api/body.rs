@@ -15,6 +15,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::connection::Exchange;
 
+/// A piece of an answer. HTTP/2 keeps one for each request in memory beyond what the client takes.
+const PIECE_BYTES: usize = 64 << 10;
 /// What is still on its way when the host stops gets so long.
 const STOPPING_GRACE: Duration = Duration::from_secs(1);
 
@@ -103,9 +105,19 @@ impl HttpBody for Received {
     }
 }
 
+/// An answer. It is handed over in pieces, and keeps its exchange until the client has taken nearly all
+/// of it: HTTP/2 would keep a whole one in memory as soon as the client takes the first byte.
 pub(super) struct Answer {
-    pub body: Body,
-    pub _exchange: Exchange,
+    body: Body,
+    /// Of the frame that is being handed over.
+    rest: Bytes,
+    _exchange: Exchange,
+}
+
+impl Answer {
+    pub(super) fn new(body: Body, exchange: Exchange) -> Self {
+        Self { body, rest: Bytes::new(), _exchange: exchange }
+    }
 }
 
 impl HttpBody for Answer {
@@ -116,14 +128,64 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if self.rest.is_empty() {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                other => return other,
+            };
+            match frame.into_data() {
+                Ok(data) if data.len() > PIECE_BYTES => self.rest = data,
+                Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            }
+        }
+        let bytes = self.rest.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::StreamExt as _;
+
+    use super::*;
+    use crate::api::connection::Connections;
+
+    #[tokio::test]
+    async fn a_large_answer_comes_in_pieces_and_keeps_its_exchange_to_the_last_one() {
+        let connections = Arc::new(Connections::new(1, 0, 0));
+        let connection = connections.admit().unwrap();
+        let bytes = 3 * PIECE_BYTES + 7;
+        let text: String = "abc".chars().cycle().take(bytes).collect();
+        let exchange = Exchange::begin(&connection, &connections);
+        let answer = Answer::new(Body::from(text.clone()), exchange);
+        assert_eq!(answer.size_hint().exact(), Some(bytes as u64));
+        let mut pieces = Body::new(answer).into_data_stream();
+        let mut read = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.unwrap();
+            assert!(piece.len() <= PIECE_BYTES && connection.is_busy());
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == text.as_bytes());
+        drop(pieces);
+        connection.flushed();
+        assert!(!connection.is_busy());
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct Connections {
     /// Bytes of request bodies in memory, of all connections together.
     bodies: AtomicUsize,
     bodies_max: usize,
+    /// Bytes of answers that clients have not taken yet.
+    answers: AtomicUsize,
+    answers_max: usize,
 }
 
 #[derive(Default)]
@@ -53,6 +56,8 @@ pub(super) struct Connection {
     pub is_reserved: bool,
     /// Cancelled to end it.
     pub ended: CancellationToken,
+    /// Bytes of its answers that the client has not taken yet.
+    answers: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -77,8 +82,9 @@ impl State {
 }
 
 impl Connections {
-    pub(crate) fn new(max: usize, bodies_max: usize) -> Self {
-        Self { max, open: Mutex::default(), bodies: AtomicUsize::new(0), bodies_max }
+    pub(crate) fn new(max: usize, bodies_max: usize, answers_max: usize) -> Self {
+        let (bodies, answers) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { max, open: Mutex::default(), bodies, bodies_max, answers, answers_max }
     }
 
     /// Takes up a new connection. At the limit, the one that has waited longest for a
@@ -99,8 +105,9 @@ impl Connections {
             header_since: None,
             blocked_since: None,
         };
-        let (ended, state) = (CancellationToken::new(), Mutex::new(state));
-        let connection = Arc::new(Connection { id, is_reserved, ended, state });
+        let (ended, answers) = (CancellationToken::new(), AtomicUsize::new(0));
+        let state = Mutex::new(state);
+        let connection = Arc::new(Connection { id, is_reserved, ended, answers, state });
         open.connections.insert(id, Arc::clone(&connection));
         Some(connection)
     }
@@ -108,6 +115,24 @@ impl Connections {
     /// Ends the connection that has waited longest, if one waits.
     pub(crate) fn make_room(&self) -> bool {
         lock(&self.open).make_room()
+    }
+
+    /// Ends the connection whose client leaves most of its answers, at least `bytes`, where they are;
+    /// of several, the oldest. False if there is none.
+    fn end_slowest(&self, bytes: usize) -> bool {
+        let open = lock(&self.open);
+        let left = |connection: &&Arc<Connection>| connection.answers.load(Ordering::Relaxed);
+        let slow = open
+            .connections
+            .values()
+            .filter(|connection| left(connection) >= bytes && !connection.ended.is_cancelled());
+        let Some(slowest) =
+            slow.max_by_key(|connection| (left(connection), u64::MAX - connection.id))
+        else {
+            return false;
+        };
+        slowest.ended.cancel();
+        true
     }
 
     pub(crate) fn remove(&self, connection: &Connection) {
@@ -185,6 +210,7 @@ struct Parts {
     connection: Arc<Connection>,
     connections: Arc<Connections>,
     body_bytes: AtomicUsize,
+    answer_bytes: AtomicUsize,
 }
 
 impl Exchange {
@@ -198,6 +224,7 @@ impl Exchange {
             connection: Arc::clone(connection),
             connections: Arc::clone(connections),
             body_bytes: AtomicUsize::new(0),
+            answer_bytes: AtomicUsize::new(0),
         }))
     }
 
@@ -211,12 +238,33 @@ impl Exchange {
         self.0.body_bytes.fetch_add(bytes, Ordering::Relaxed);
         true
     }
+
+    /// Whether an answer of so many bytes may be in memory until its client takes it. At the limit,
+    /// the connection ends whose client takes least, unless that is this one.
+    pub(crate) fn take_answer_bytes(&self, bytes: usize) -> bool {
+        let Parts { connection, connections, .. } = &*self.0;
+        let Connections { answers, answers_max, .. } = &**connections;
+        if answers.fetch_add(bytes, Ordering::Relaxed) + bytes > *answers_max {
+            let own = connection.answers.load(Ordering::Relaxed);
+            // What ends gives back at least what this one takes.
+            if !connections.end_slowest((own + 1).max(bytes)) {
+                answers.fetch_sub(bytes, Ordering::Relaxed);
+                return false;
+            }
+        }
+        connection.answers.fetch_add(bytes, Ordering::Relaxed);
+        self.0.answer_bytes.fetch_add(bytes, Ordering::Relaxed);
+        true
+    }
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
         let bytes = self.body_bytes.load(Ordering::Relaxed);
         self.connections.bodies.fetch_sub(bytes, Ordering::Relaxed);
+        let bytes = self.answer_bytes.load(Ordering::Relaxed);
+        self.connections.answers.fetch_sub(bytes, Ordering::Relaxed);
+        self.connection.answers.fetch_sub(bytes, Ordering::Relaxed);
         let mut state = lock(&self.connection.state);
         state.requests -= 1;
         if state.requests == 0 {
@@ -231,7 +279,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_connection_that_has_waited_longest_makes_room_and_a_busy_one_never_does() {
-        let connections = Arc::new(Connections::new(2, 10));
+        let connections = Arc::new(Connections::new(2, 10, 10));
         let busy = connections.admit().unwrap();
         let exchange = Exchange::begin(&busy, &connections);
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -253,7 +301,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let timeouts =
             Timeouts { header: second, body: second * 2, idle: second * 3, write: second * 4 };
-        let connections = Arc::new(Connections::new(2, 10));
+        let connections = Arc::new(Connections::new(2, 10, 10));
         let connection = connections.admit().unwrap();
         let now = Instant::now();
         assert_eq!(connection.deadline(&timeouts), Some(now + timeouts.idle));
@@ -270,7 +318,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_a_limit_and_give_back_what_they_took() {
-        let connections = Arc::new(Connections::new(2, 10));
+        let connections = Arc::new(Connections::new(2, 10, 10));
         let connection = connections.admit().unwrap();
         let exchange = Exchange::begin(&connection, &connections);
         assert!(exchange.take_body_bytes(7));
@@ -278,5 +326,24 @@ mod tests {
         assert!(!other.take_body_bytes(4));
         drop(exchange);
         assert!(other.take_body_bytes(10));
+    }
+
+    #[tokio::test]
+    async fn the_client_that_takes_least_of_its_answers_makes_room_for_others() {
+        let connections = Arc::new(Connections::new(4, 10, 10));
+        let [slow, slower, other] = [(); 3].map(|()| connections.admit().unwrap());
+        let begin = |connection| Exchange::begin(connection, &connections);
+        let (first, second) = (begin(&slow), begin(&slower));
+        assert!(first.take_answer_bytes(4) && second.take_answer_bytes(6));
+        assert!(!begin(&slower).take_answer_bytes(1), "it is the slowest itself");
+        assert!(!begin(&other).take_answer_bytes(11), "none gives back so much");
+        let third = begin(&other);
+        assert!(third.take_answer_bytes(3));
+        assert!(slower.ended.is_cancelled() && !slow.ended.is_cancelled());
+        // It gives back what it has when its answers are dropped, and is not ended twice.
+        assert!(begin(&other).take_answer_bytes(1));
+        assert!(slow.ended.is_cancelled());
+        drop((first, second, third));
+        assert!(begin(&other).take_answer_bytes(10));
     }
 }

@@ -11,7 +11,6 @@ use sagabox_engine::model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Shared;
 use super::caller::Caller;
 use super::dead_letters::{REASON_BYTES_MAX, short};
 use super::extract::{Arguments, Filter, Written};
@@ -19,6 +18,7 @@ use super::leases::WorkerRow;
 use super::paging::Paging;
 use super::problem::Problem;
 use super::tokens::name;
+use super::{Shared, streaming};
 use crate::access::NAME_BYTES_MAX;
 use crate::store::query::shapes::CloudEvent;
 
@@ -180,7 +180,8 @@ pub(crate) async fn lease(
 ) -> Result<Written<LeaseView>, Problem> {
     caller.check_type(&take.queue)?;
     let request = lease_request(&take, caller.token_name())?;
-    let lease = site.engine.lease(&take.queue, request).await?;
+    let leasing = site.engine.lease(&take.queue, request);
+    let lease = streaming::admitted(&site.access, &caller, leasing).await??;
     Ok(Written::new(lease_json(&lease)))
 }
 

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use futures::FutureExt as _;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -40,6 +41,10 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 64 * 1024;
 const HTTP2_STREAMS_MAX: u32 = 128;
 /// Bytes of all request bodies in memory at a time, and at least two of the largest.
 const BODIES_BYTES_MAX: usize = 256 << 20;
+/// Bytes of all answers in memory that clients have not taken yet.
+const ANSWERS_BYTES_MAX: usize = 256 << 20;
+/// A smaller answer is given in any case: to senders and workers, and about the host's health.
+const SMALL_ANSWER_BYTES: u64 = 16 << 10;
 /// After the operating system refused a connection, because it has no more files.
 const ACCEPT_DELAY: Duration = Duration::from_millis(100);
 /// What is answered on connections beyond the limit.
@@ -112,7 +117,11 @@ pub(super) async fn serve(
         router,
         access,
         guard: Guard::new(settings.hosts),
-        connections: Arc::new(Connections::new(settings.connections, bodies_max)),
+        connections: Arc::new(Connections::new(
+            settings.connections,
+            bodies_max,
+            ANSWERS_BYTES_MAX,
+        )),
         timeouts: settings.timeouts,
         protocol: protocol(settings.timeouts),
         tls: tls.clone(),
@@ -264,6 +273,12 @@ impl Server {
                 self.route(Request::from_parts(parts, Body::new(body))).await
             }
         };
+        let bytes = response.body().size_hint().lower();
+        let is_large = bytes > SMALL_ANSWER_BYTES;
+        if is_large && !exchange.take_answer_bytes(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+            let detail = "the host has reached its limit of answers that clients have not read";
+            response = Problem::crowded(detail, CROWDED_RETRY_AFTER).into_response();
+        }
         let headers = response.headers_mut();
         for (name, value) in [NOSNIFF, OWN_PAGES] {
             headers.insert(name, value);
@@ -273,7 +288,7 @@ impl Server {
         if connection.is_reserved {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(|body| Answer { body, _exchange: exchange })
+        response.map(|body| Answer::new(body, exchange))
     }
 
     /// A mistake in a handler costs one request its answer, and says so.

@@ -142,7 +142,7 @@ mod tests {
     };
 
     fn connected() -> (Stream<DuplexStream>, DuplexStream, Arc<Connection>, Arc<Connections>) {
-        let connections = Arc::new(Connections::new(1, 1));
+        let connections = Arc::new(Connections::new(1, 1, 1));
         let connection = connections.admit().unwrap();
         let (near, far) = tokio::io::duplex(8);
         (Stream::new(near, Arc::clone(&connection), TIMEOUTS), far, connection, connections)

@@ -1,5 +1,6 @@
-//! Ends a stream of events when its caller may not ask any more: its token was revoked or has expired,
-//! or its session has ended. Every other answer is complete when it begins.
+//! Ends a stream of events, and a request that waits for messages, when the caller may not ask any more:
+//! its token was revoked or has expired, or its session has ended. Every other request has its answer
+//! within moments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use futures::stream;
 
 use super::access::Access;
 use super::caller::Caller;
+use super::problem::Problem;
 
-/// Between two looks at the caller of a stream on which nothing comes.
+/// Between two looks at the caller while nothing comes.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The response, which ends with the caller's permission if it is a stream.
@@ -43,6 +45,30 @@ pub(super) fn while_admitted(response: Response, access: Arc<Access>, caller: Ca
             }
         }))
     })
+}
+
+/// What the caller waits for.
+///
+/// # Errors
+/// If the caller may not ask any more. Then nothing waits any longer.
+pub(super) async fn admitted<T>(
+    access: &Access,
+    caller: &Caller,
+    waiting: impl Future<Output = T>,
+) -> Result<T, Problem> {
+    let mut looks = tokio::time::interval(LOOK);
+    let mut waiting = std::pin::pin!(waiting);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut waiting => return Ok(answer),
+            _ = looks.tick() => {}
+        }
+        if !access.admits(caller) {
+            let detail = "the token was revoked or has expired while the request waited";
+            return Err(Problem::unauthorized(detail));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,8 +135,8 @@ mod tests {
         let id = access.session(&secret).unwrap().session.id;
         let of_token = callers.pop().unwrap();
         callers.push(of_token.within(id));
-        let streams = callers.into_iter().map(|caller| {
-            let response = while_admitted(endless(), Arc::clone(&access), caller);
+        let streams = callers.iter().map(|caller| {
+            let response = while_admitted(endless(), Arc::clone(&access), caller.clone());
             Box::pin(response.into_body().into_data_stream())
         });
         let mut streams: Vec<_> = streams.collect();
@@ -124,7 +150,11 @@ mod tests {
         assert!(streams[2].next().await.is_none(), "its session has ended");
         let open = tokio::time::timeout(Duration::from_secs(60), streams[1].next());
         assert!(open.await.is_err(), "nothing has happened to its reader");
-        let other = while_admitted("text".into_response(), access, Caller::local(origin));
+        let other = while_admitted("text".into_response(), Arc::clone(&access), callers[1].clone());
         assert!(other.headers().get(header::CONTENT_TYPE).is_some());
+
+        let refused = admitted(&access, &callers[0], std::future::pending::<()>()).await;
+        assert_eq!(refused.unwrap_err().status, 401, "a request that waits ends, too");
+        assert_eq!(admitted(&access, &callers[1], std::future::ready(7)).await.unwrap(), 7);
     }
 }
