@@ -317,7 +317,7 @@ async fn a_redrive_that_cannot_be_appended_is_refused_and_restarts_nothing_again
     for _ in 0..100 {
         match engine.resolve(id, resolution()).await {
             Err(ResolveError::Unavailable(_)) => {
-                tokio::time::sleep(Duration::from_millis(50)).await
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             other => {
                 refused = Some(other);

@@ -72,17 +72,17 @@ async fn what_an_older_version_has_left_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     store.commit(&batch(1..=3 * SPAN)).await.unwrap();
-    rows_are(&store, 6, Some("DELETE FROM id_spans WHERE first > 0")).await;
+    rows_are(&store, 6, Some("DELETE FROM id_spans WHERE first > 0"));
     drop(store);
     let store = open(&directory).await;
-    rows_are(&store, 6, None).await;
+    rows_are(&store, 6, None);
     for text in ["e-7".to_owned(), format!("e-{SPAN}"), format!("e-{}", 3 * SPAN)] {
         assert!(!find(&store, &text).await.0.is_empty(), "{text}");
     }
 }
 
 /// Checks how many rows of spans there are, and then changes them as no host does.
-async fn rows_are(store: &SqliteStore, expected: i64, change: Option<&'static str>) {
+fn rows_are(store: &SqliteStore, expected: i64, change: Option<&'static str>) {
     let connection = crate::store::open::writing(store.path()).unwrap();
     let count = "SELECT count(*) FROM id_spans";
     let count: i64 = connection.query_row(count, (), |row| row.get(0)).unwrap();
@@ -102,7 +102,7 @@ async fn what_retention_removes_takes_its_spans_with_it() {
     let all =
         Batch { plugins: vec![plugin], sinks: vec![sink_progress(SINK, end)], ..batch(1..=end) };
     store.commit(&all).await.unwrap();
-    rows_are(&store, 4, None).await;
+    rows_are(&store, 4, None);
     let expire = Expire {
         plugins: Vec::new(),
         seen_to: Position(0),
@@ -117,7 +117,7 @@ async fn what_retention_removes_takes_its_spans_with_it() {
         store.commit(&Batch { expire, ..Batch::default() }).await.unwrap();
     }
     // Of the outbox all goes, because all of it was sent by the first event.
-    rows_are(&store, 1, None).await;
+    rows_are(&store, 1, None);
     let (found, _) = find(&store, &format!("e-{}", SPAN + 2)).await;
     assert!(matches!(&found[..], [Found::Event { .. }]), "{found:?}");
     let again = Append { redriven: true, ..append(end + 1, 1) };

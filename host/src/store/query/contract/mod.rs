@@ -95,6 +95,8 @@ async fn pages<R, N>(page: impl AsyncFn(Option<N>) -> Page<R, N>) -> Vec<Vec<R>>
 }
 
 /// Every clause, each on a store of its own.
+// A table.
+#[allow(clippy::too_many_lines)]
 pub(in crate::store) async fn all(urls: Urls<'_>) {
     instances::instances_are_listed_by_key_in_pages(urls).await;
     instances::a_list_of_instances_ends_in_time_and_says_how_far_it_came(urls).await;
