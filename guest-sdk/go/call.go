@@ -8,9 +8,11 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sagabox/sagabox/guest-sdk/go/internal/codec"
+	"github.com/sagabox/sagabox/guest-sdk/go/internal/guest"
 	"github.com/sagabox/sagabox/guest-sdk/go/internal/wit"
 )
 
@@ -29,6 +31,8 @@ type call struct {
 	// instance is a pointer to the state; invalid until a handler asks for it.
 	instance reflect.Value
 	random   *rand.Rand
+	// isOver says that the handler has returned. What its goroutines do afterwards is not in the decision.
+	isOver atomic.Bool
 }
 
 // callContext is the context of a handler.
@@ -48,13 +52,24 @@ func (c *callContext) Value(key any) any {
 
 // of returns the call that a context belongs to.
 func of(ctx context.Context) *call {
-	if own, isOwn := ctx.(*callContext); isOwn {
-		return own.call
+	own, isOwn := ctx.(*callContext)
+	if isOwn {
+		return own.call.noted()
 	}
 	if found, isThere := ctx.Value(callKey{}).(*call); isThere {
-		return found
+		return found.noted()
 	}
 	panic("sagabox: this context does not come from a handler; pass on the context that the handler was called with")
+}
+
+// noted returns the call. If it is over, the log says that something is lost: a panic would fail the
+// call of another event, in which the goroutine happens to go on.
+func (c *call) noted() *call {
+	if c.isOver.Load() {
+		guest.Log(guest.Error, fmt.Sprintf("a goroutine of the handler of `%s` (%s) goes on after the handler has "+
+			"returned, and what it decides is lost: wait for it", c.event.Type, c.event.ID))
+	}
+	return c
 }
 
 func (c *call) refuse(err error) error {

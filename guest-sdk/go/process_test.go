@@ -3,6 +3,7 @@ package sagabox_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,35 @@ func TestATimerIsNeverEarlyAndNeverBeforeItsInstance(t *testing.T) {
 		}
 		then.SetsTimer(Deadline{}, 2*time.Millisecond).SetsTimer(Deadline{}, 1001*time.Microsecond)
 		then.SetsTimerAt(Deadline{}, day).SetsTimerAt(Deadline{}, day.Truncate(time.Millisecond).Add(time.Millisecond))
+	}
+}
+
+func TestAGoroutineThatOutlivesItsHandlerIsReported(t *testing.T) {
+	log, err := os.CreateTemp(t.TempDir(), "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := os.Stderr
+	os.Stderr = log
+	defer func() { os.Stderr = before }()
+	goesOn, isDone := make(chan struct{}), make(chan struct{})
+	plugin := processmanager.New[Order]("payments", "1.0.0", "")
+	plugin.Sends(ChargeCard{})
+	plugin.Register(OrderPlaced{}, func(ctx context.Context, event OrderPlaced) error {
+		process{}.orders.GetOrNew(ctx)
+		go func() {
+			<-goesOn
+			_ = sagabox.Send(ctx, ChargeCard{OrderID: event.OrderID})
+			close(isDone)
+		}()
+		return nil
+	}, sagabox.Start)
+	sagaboxtest.Given(t, plugin).When(placed("o-1")).SendsNothing()
+	close(goesOn)
+	<-isDone
+	text, err := os.ReadFile(log.Name())
+	if expected := "ERROR a goroutine of the handler of `OrderPlaced` ("; err != nil || !strings.Contains(string(text), expected) {
+		t.Error(string(text), err)
 	}
 }
 

@@ -25,6 +25,7 @@ func (s served) Handle(event *wit.Event, state *wit.State, context *wit.Context)
 		return s.plugin.unhandled(event)
 	}
 	reason, isTransient := c.run(h)
+	c.isOver.Store(true)
 	switch {
 	// An open question comes first, also if the handler went on without the answer.
 	case len(c.open) > 0:

@@ -159,6 +159,38 @@ tests_of! {
     cpp: a_new_cpp_project_serves the_other_roles_in_cpp_are_whole,
 }
 
+/// What comes after an `await` that no one waits for would be missing from the decision.
+#[test]
+fn what_typescript_would_wait_for_is_a_failure() {
+    let author = Author::of("typescript");
+    let name = author.new_project("saga");
+    author.change(
+        &name,
+        "    OrderPlaced({ data }, ctx) {",
+        "    OrderPlaced({ data }, ctx) {
+      const later = async () => {
+        await null;
+        ctx.send('CancelOrder', { orderId: data.orderId, reason: 'later' });
+      };
+      if (data.orderId === 'awaited') void later();
+      if (data.orderId === 'then') void Promise.resolve(1).then(() => later);
+      if (data.orderId === 'rejected') void Promise.reject(new Error('lost'));",
+    );
+    let scenario = |id: &str, then: &str| {
+        let when = format!("{{type: OrderPlaced, data: {{orderId: {id}, totalPrice: 1}}}}");
+        format!("- scenario: {id}\n  when: {when}\n  then: {then}\n")
+    };
+    let scenarios = [
+        scenario("awaited", "{fails: 'and ask with ctx.lookup and ctx.stream (src/index.ts:18:'}"),
+        scenario("then", "{fails: 'a promise is made here'}"),
+        scenario("rejected", "{fails: '(src/index.ts:24:'}"),
+        scenario("good", "{sends: [{RequestPayment: {orderId: good, totalPrice: 1}}]}"),
+    ];
+    let file = author.folder.path().join(&name).join("scenarios/orders.yaml");
+    fs::write(file, scenarios.concat()).expect("a file");
+    let _ = author.test(&name).with(0).saying("4 passed, 0 failed");
+}
+
 /// A result that C leaves undefined would be committed as if it were right.
 #[test]
 fn what_c_leaves_undefined_is_a_failure() {

@@ -10,6 +10,7 @@ import { consoleOf, type Level } from './console.ts';
 import { cryptoOf, encodings } from './globals.ts';
 import { failureOf, reasonOf, traceOf } from './failure.ts';
 import type { Plugin } from './plugin.ts';
+import { beginPromises, refusePromises, SeenPromise } from './promises.ts';
 import { beginCall, callRandom } from './random.ts';
 import type { WitContext, WitEvent, WitState } from './wit.ts';
 
@@ -22,7 +23,12 @@ function log(level: Level, text: string): void {
   else hostLog(level, text);
 }
 
-const globals = { console: consoleOf(log), ...encodings, crypto: cryptoOf(callRandom) };
+const globals = {
+  console: consoleOf(log),
+  ...encodings,
+  crypto: cryptoOf(callRandom),
+  Promise: SeenPromise,
+};
 for (const [name, value] of Object.entries(globals)) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 }
@@ -32,6 +38,7 @@ Math.random = () => callRandom().number();
 function begin(): void {
   isLoading = false;
   beginCall();
+  beginPromises();
 }
 
 /** Calls a part of the plugin; what it throws is logged with its place, and becomes what `refusal` makes. */
@@ -57,7 +64,11 @@ export function exportsOf(plugin: Plugin) {
   };
   const reply = (event: WitEvent, state: WitState | null | undefined, context: WitContext) => {
     begin();
-    return guarded(() => plugin.handle(event, state ?? undefined, context), failureOf);
+    return guarded(() => {
+      const answer = plugin.handle(event, state ?? undefined, context);
+      refusePromises();
+      return answer;
+    }, failureOf);
   };
   const decide = (event: WitEvent, context: WitContext) => {
     const answer = reply(event, undefined, context);

@@ -47,6 +47,8 @@ export function formatDuration(duration: Duration): string {
 /** The first whole millisecond that is not before it: a timer is never early. */
 export function dueMillis(due: Duration | Timestamp | Date): number {
   if (typeof due === 'number') return Math.ceil(due);
+  // Not every caller is checked by TypeScript.
+  if (typeof due !== 'object' || due === null) return NaN;
   if ('getTime' in due) return due.getTime();
   const millis = due.toMillis();
   return millis < 0 || Timestamp.fromMillis(millis).equals(due) ? millis : millis + 1;

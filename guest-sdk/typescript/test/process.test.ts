@@ -238,6 +238,7 @@ test('a timer is never early, and never due before 1970', () => {
   const refused = 'the timer `deadline` cannot be set: ';
   due(-1).fails(refused);
   due(NaN).fails(refused);
+  due('1h' as any).fails('the timer `deadline` cannot be set: 1h is no time after 1970, and no duration');
   due(new Date(-1)).fails(refused);
   due(Timestamp.parse('1969-12-31T23:59:59.9999Z')).fails(refused);
   due(1.001).setsTimer('deadline', 2).setsTimer('deadline', 1.001);
