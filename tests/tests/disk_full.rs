@@ -160,13 +160,13 @@ async fn on_a_full_disk_nothing_is_lost_and_work_resumes_by_itself() {
 async fn a_limit_for_the_size_of_files_is_like_a_full_disk() {
     let folder = TempDir::new().expect("a temporary folder");
     let limited = folder.path().join("limited");
+    let script = |limit: &str| {
+        let binary = paths::binary();
+        std::fs::write(&limited, format!("#!/bin/sh\n{limit}\nexec {} \"$@\"\n", binary.display()))
+            .expect("a script");
+    };
     // In units of 512 bytes, as POSIX says.
-    let script = format!(
-        "#!/bin/sh\nulimit -S -f {}\nexec {} \"$@\"\n",
-        (12 << 20) / 512,
-        paths::binary().display()
-    );
-    std::fs::write(&limited, script).expect("a script");
+    script(&format!("ulimit -S -f {}", (12 << 20) / 512));
     std::fs::set_permissions(&limited, Permissions::from_mode(0o755)).expect("its mode");
     let mut host = Host::builder().plugin("order-saga").binary(&limited).start().await;
     let accepted = fill(&mut host, "largest size that this process may write").await;
@@ -174,6 +174,8 @@ async fn a_limit_for_the_size_of_files_is_like_a_full_disk() {
     let process = host.process().to_string();
     let raised = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &process]).status();
     assert!(raised.is_ok_and(|status| status.success()), "the limit cannot be raised");
+    // Also of the host that starts later.
+    script("");
     resume_all(&host).await;
     work_resumes(&mut host, accepted).await;
 }
