@@ -61,7 +61,7 @@ test("an imported instance says who brought it and why, and continues here", { p
   const state = await page.locator("main").innerText();
   for (const stay of ["s-1", "s-2"]) assert.ok(state.includes(stay), `the state has ${stay}`);
   await page.getByText("The instance waits for GuestCheckoutCompleted").waitFor();
-  await look(page, "instance-imported");
+  await look(page, "instance-imported", { isOurs: false });
 
   await host.send(event("left-2", "GuestCheckoutCompleted", "g-1", { groupCheckoutId: "g-1", guestStayId: "s-2" }));
   await page.getByText("The instance is completed").waitFor();

@@ -20,25 +20,33 @@ test("what waits in a queue is seen, and the numbers move", { plugins: ["order-s
 
 test("workers are seen with what they have leased, and go with it", { plugins: ["order-saga"] }, async ({ host, page }) => {
   const name = `<b>packer</b> <img src=x onerror=alert(1)>`;
-  await host.send(cartFinalized("e-1", "cart-1"), cartFinalized("e-2", "cart-2"), cartFinalized("e-3", "cart-3"));
+  const carts = [1, 2, 3, 4].map((n) => cartFinalized(`e-${n}`, `cart-${n}`));
+  await host.send(...carts);
   await page.goto("/queues");
   await page.getByText("No worker has leased a message.").waitFor();
   const take = (max, worker) =>
     host.post("/queues/lease", { queue: "InitializeOrder", max, duration_ms: 3_600_000, worker });
-  const lease = await take(1, name);
+  const row = (named) => page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: named }) });
+  const leased = (named, count) =>
+    until(`${named} has leased ${count}`, async () => (await row(named).locator("td.number").first().innerText()) === count);
+  const lease = await take(1, "packer-1");
   await take(1, undefined);
-  const row = page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: "<b>packer</b>" }) });
-  await row.getByText("InitializeOrder").waitFor();
-  assert.equal(await row.locator("td.number").first().innerText(), "1");
-  await page.getByRole("rowheader", { name: "without a name" }).waitFor();
-  assert.equal(await page.locator("main img, main b").count(), 0);
+  await row("packer-1").getByText("InitializeOrder").waitFor();
+  await leased("packer-1", "1");
+  await leased("without a name", "1");
   await look(page, "queues-workers");
-  await page.goto("/instance?plugin=order-saga&key=cart-1");
+  await take(1, "packer-1");
+  await leased("packer-1", "2");
+  await take(1, name);
+  await leased(name, "1");
+  assert.equal(await page.locator("main img, main b").count(), 0, "a name is never markup");
+  await page.goto("/instance?plugin=order-saga&key=cart-4");
   await page.getByText(`leased by ${name}`).waitFor();
   await page.getByText(`The worker ${name} has leased the message`).waitFor();
+  assert.equal(await page.locator("main img, main b").count(), 0, "nor here");
   await page.goto("/queues");
   await host.post("/queues/acknowledge", { queue: "InitializeOrder", lease: lease.lease });
-  await row.waitFor({ state: "detached" });
+  await leased("packer-1", "1");
 });
 
 test("a sink that is down says why, and is tried at once", { plugins: ["order-saga"], configuration: DOWN }, async ({ host, page }) => {
