@@ -4,6 +4,7 @@
 //! thread, its requests are made before the clock starts, it speaks HTTP/1.1 over plain
 //! sockets, and it reads no more of an answer than it must.
 
+pub mod backtest;
 pub mod by_hand;
 pub mod candidates;
 pub mod fields;

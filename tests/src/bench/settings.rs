@@ -12,6 +12,7 @@ pub enum Scenario {
     Steady,
     Looping,
     Candidates,
+    Backtest,
     Fields,
     Flat,
     Identities,
@@ -21,7 +22,7 @@ pub enum Scenario {
     Pages,
 }
 
-const SCENARIOS: [(Scenario, &str); 14] = [
+const SCENARIOS: [(Scenario, &str); 15] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
@@ -29,6 +30,7 @@ const SCENARIOS: [(Scenario, &str); 14] = [
     (Scenario::Steady, "steady"),
     (Scenario::Looping, "looping"),
     (Scenario::Candidates, "candidates"),
+    (Scenario::Backtest, "backtest"),
     (Scenario::Fields, "fields"),
     (Scenario::Flat, "flat"),
     (Scenario::Identities, "identities"),
@@ -70,6 +72,7 @@ scenarios; all of them, unless some are named:
   steady           a fixed rate, one by one: latencies
   looping          a plugin beside one of whose calls one in a hundred never returns
   candidates       saga and process-manager beside a shadow, and a replay of all of it
+  backtest         a process manager with timers on a log of the past
   fields           a process manager that declares no fields, and three
   flat             throughput, memory and start on a store that is full already
   identities       saga on a store that remembers the identities of many earlier events
@@ -81,7 +84,8 @@ scenarios; all of them, unless some are named:
 
 options, with their default, and the one of --full:
   --rounds         how often everything is measured; the median counts (3, 5)
-  --events         events of a round of the scenarios that send batches (100000, 1000000)
+  --events         events of a round of the scenarios that send batches, and of the log of backtest
+                   (100000, 1000000)
   --batch          events of one request, and of a transaction written by hand (500)
   --connections    requests under way at a time in the scenarios that send batches (4)
   --workers        workers of each queue, who lease and acknowledge (2)

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
 use sagabox_tests::bench::{
-    by_hand, candidates, fields, flat, identities, languages, latency, looping, machine, pages,
-    senders, throughput, traces, versions,
+    backtest, by_hand, candidates, fields, flat, identities, languages, latency, looping, machine,
+    pages, senders, throughput, traces, versions,
 };
 
 fn main() -> ExitCode {
@@ -71,6 +71,9 @@ async fn run(settings: &Settings) -> Result<()> {
             }
             Scenario::Candidates => {
                 ("candidates: beside a shadow, and replayed", candidates::measure(settings).await?)
+            }
+            Scenario::Backtest => {
+                ("backtest: a process manager on a log of the past", backtest::measure(settings)?)
             }
             Scenario::Fields => {
                 ("fields: a state with none, and with three", fields::measure(settings).await?)
