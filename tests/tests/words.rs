@@ -27,6 +27,7 @@ const FORBIDDEN: &[(&[&str], &str)] = &[
     (&["pulse", "pulses"], "heartbeat"),
     (&["revive", "revives", "revived"], "restart"),
     (&["news"], "changes"),
+    (&["fate", "fates"], "outcome"),
     (
         &["whoever", "somebody", "nobody", "anybody"],
         "the actor: the caller, the sender, an operator",

@@ -10,15 +10,16 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use sagabox_engine::model::{Manifest, PluginName, Timestamp};
 
+use super::developed;
 use super::input_error::InputError;
 use super::kept::{self, KeptVersion};
 use super::{build, output};
 use crate::config::{Overrides, Settings};
 use crate::decisions::json::Json;
 use crate::io::durations::{duration, instant};
+use crate::plugins;
 use crate::plugins::build::Language;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
-use crate::plugins::{self, trust::Policy};
 use crate::store::query::component::PackedComponent;
 use crate::verify::backtest::{
     self, Arrived, BacktestError, Expectation, Findings, Group, Lateness, Mismatch, Outside,
@@ -161,11 +162,11 @@ impl Backtest {
 
     fn prepare(&self, older: &[Older]) -> anyhow::Result<Prepared> {
         let overrides = Overrides { strict: self.strict, ..Overrides::default() };
-        let settings = Settings::load(self.config.as_deref(), overrides).map_err(by_input)?;
+        let settings = Settings::load(self.config.as_deref(), overrides).map_err(InputError::of)?;
         let read = self.answers.as_deref().map(Outside::read).transpose();
-        let outside = read.map_err(by_input)?.unwrap_or_default();
+        let outside = read.map_err(InputError::of)?.unwrap_or_default();
         let read = self.expect.as_deref().map(backtest::read_expectations).transpose();
-        let expected = read.map_err(by_input)?;
+        let expected = read.map_err(InputError::of)?;
         let plugins = self.load(&self.plugins, &settings)?;
         let manifests: Vec<&Manifest> = plugins.iter().map(|one| one.handler.manifest()).collect();
         outside.fit(&manifests).map_err(|why| match &self.answers {
@@ -193,14 +194,8 @@ impl Backtest {
     }
 
     fn load(&self, paths: &[PathBuf], settings: &Settings) -> anyhow::Result<Vec<LoadedPlugin>> {
-        let (cache, _temporary) =
-            settings.sandbox.cache.or_temporary().context("create a temporary directory")?;
-        // What is just being written is neither signed nor pinned.
-        let sandbox = Sandbox::new(wasm::Settings {
-            trust: Policy::default(),
-            cache,
-            ..settings.sandbox.clone()
-        })?;
+        let (sandbox, _temporary) = developed::cached_sandbox(settings)?;
+        let sandbox = Sandbox::new(sandbox)?;
         let mut plugins: Vec<LoadedPlugin> = Vec::new();
         for path in paths {
             let component = match Language::of(path).is_some() {
@@ -208,7 +203,7 @@ impl Backtest {
                 false => path.clone(),
             };
             let loading = wasm::load_path(&component, &sandbox, &settings.configurations())
-                .map_err(by_input)?;
+                .map_err(InputError::of)?;
             if let Some(refused) = loading.refused.first() {
                 anyhow::bail!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
             }
@@ -250,7 +245,7 @@ impl Backtest {
             ))
             .into(),
             Some(Faulty { .. }) => InputError(format!("the log cannot be used:\n{error}")).into(),
-            None => by_input(error).into(),
+            None => InputError::of(error).into(),
         })
     }
 
@@ -334,10 +329,6 @@ impl Backtest {
         });
         Ok(last.after(after?))
     }
-}
-
-fn by_input(error: anyhow::Error) -> InputError {
-    InputError(format!("{error:#}"))
 }
 
 fn name_of(plugin: &LoadedPlugin) -> PluginName {

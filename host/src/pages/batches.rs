@@ -11,10 +11,11 @@ use sagabox_engine::model::ItemOutcome;
 use serde::Deserialize;
 
 use super::batch_draft::draft;
-use super::dead_letters::{given, plugins};
+use super::dead_letters::given;
 use super::form::Submitted;
 use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
+use super::plugin_choice::plugins;
 use super::words::{Value, grouped, query};
 use super::{PageRoute, Pages, form, page};
 use crate::access::Permission::{Operate, Read};

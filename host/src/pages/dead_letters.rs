@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::batch_draft::{Act, members};
 use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
+use super::plugin_choice::{chosen, plugins};
 use super::words::query;
 use super::{PageRoute, Pages, page};
 use crate::access::Permission::{Operate, Read};
@@ -78,7 +79,8 @@ async fn groups(
     Filter(asked): Filter<Asked>,
 ) -> Result<Page, Problem> {
     let plugins = plugins(&pages.site, &visit.caller).await?;
-    let asked = named(asked, &visit.caller, &plugins);
+    let plugin = chosen(asked.plugin, &visit.caller, &plugins);
+    let asked = Asked { plugin, ..asked };
     let address = query([("plugin", &asked.plugin), ("after", &asked.after)]);
     let frame = visit.frame("Dead letters", PATH);
     let frame = frame.with_live(format!("/dead-letters/live?{address}"));
@@ -92,7 +94,8 @@ async fn live(
     Filter(asked): Filter<Asked>,
 ) -> Result<Response, Problem> {
     let plugins = plugins(&pages.site, &visit.caller).await?;
-    let asked = named(asked, &visit.caller, &plugins);
+    let plugin = chosen(asked.plugin, &visit.caller, &plugins);
+    let asked = Asked { plugin, ..asked };
     let (site, caller) = (Arc::clone(&pages.site), visit.caller.clone());
     pages.live.stream(format!("{PATH} {asked:?} {}", visit.view()), move || {
         let (site, caller, asked) = (Arc::clone(&site), caller.clone(), asked.clone());
@@ -101,25 +104,6 @@ async fn live(
             Ok(Parts::from([("groups", html(&GroupsPart { groups })?)]))
         }
     })
-}
-
-/// The plugins that the caller may see, of those that serve or have served.
-pub(super) async fn plugins(site: &Shared, caller: &Caller) -> Result<BTreeSet<String>, Problem> {
-    let mut names = site.queries.plugins().await.map_err(admin::unreadable)?;
-    let serving = site.plugin_status.serving();
-    names.extend(serving.iter().map(|plugin| plugin.manifest.name.to_string()));
-    names.retain(|name| caller.sees_plugin(name));
-    Ok(names)
-}
-
-/// A caller who may not see all plugins looks at one of them.
-fn named(asked: Asked, caller: &Caller, plugins: &BTreeSet<String>) -> Asked {
-    match plugins.first() {
-        Some(first) if asked.plugin.is_empty() && caller.check_whole().is_err() => {
-            Asked { plugin: first.clone(), ..asked }
-        }
-        _ => asked,
-    }
 }
 
 /// None for an empty field of a form.

@@ -24,6 +24,7 @@ mod live;
 mod login;
 mod overview;
 mod pauses;
+mod plugin_choice;
 mod plugins;
 mod queues;
 mod search;

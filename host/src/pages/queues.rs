@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
+use super::plugin_choice::{chosen, plugins};
 use super::words::query;
 use super::{PageRoute, Pages, page};
 use crate::access::Permission::Read;
@@ -206,8 +207,9 @@ async fn timers(
     visit: Visit,
     Filter(asked): Filter<AskedTimers>,
 ) -> Result<Page, Problem> {
-    let plugins = super::dead_letters::plugins(&pages.site, &visit.caller).await?;
-    let asked = named(asked, &visit.caller, &plugins);
+    let plugins = plugins(&pages.site, &visit.caller).await?;
+    let plugin = chosen(asked.plugin, &visit.caller, &plugins);
+    let asked = AskedTimers { plugin, ..asked };
     let frame = visit.frame("Timers", TIMERS);
     let (frame, due, problem) = match DueTimers::read(&pages.site, &visit.caller, &asked).await {
         Ok(due) => (frame.with_live(asked.address("/timers/live", &asked.after)), due, None),
@@ -226,8 +228,9 @@ async fn live_timers(
     visit: Visit,
     Filter(asked): Filter<AskedTimers>,
 ) -> Result<Response, Problem> {
-    let plugins = super::dead_letters::plugins(&pages.site, &visit.caller).await?;
-    let asked = named(asked, &visit.caller, &plugins);
+    let plugins = plugins(&pages.site, &visit.caller).await?;
+    let plugin = chosen(asked.plugin, &visit.caller, &plugins);
+    let asked = AskedTimers { plugin, ..asked };
     let (site, caller) = (Arc::clone(&pages.site), visit.caller.clone());
     pages.live.stream(format!("{TIMERS} {asked:?} {}", visit.view()), move || {
         let (site, caller, asked) = (Arc::clone(&site), caller.clone(), asked.clone());
@@ -236,20 +239,6 @@ async fn live_timers(
             Ok(Parts::from([("timers", html(&TimersPart { due })?)]))
         }
     })
-}
-
-/// A caller who may not see all plugins looks at one of them.
-fn named(
-    asked: AskedTimers,
-    caller: &Caller,
-    plugins: &std::collections::BTreeSet<String>,
-) -> AskedTimers {
-    match plugins.first() {
-        Some(first) if asked.plugin.is_empty() && caller.check_whole().is_err() => {
-            AskedTimers { plugin: first.clone(), ..asked }
-        }
-        _ => asked,
-    }
 }
 
 /// The open dead letters of a sink.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sagabox_engine::model::Timestamp;
 
-use super::findings::{Fate, Findings, Sent};
+use super::findings::{Findings, Sent, TimerOutcome};
 use super::rows::{KIND, content};
 use crate::decisions::json::{Json, differences};
 use crate::io::figures::length;
@@ -119,7 +119,7 @@ fn messages(old: &Findings, new: &Findings, groups: &mut Groups) {
 fn timers(old: &Findings, new: &Findings, groups: &mut Groups) {
     type Place<'f> = (&'f Who, &'f str);
     let mut all: BTreeMap<Place, (Vec<Timestamp>, Vec<Timestamp>)> = BTreeMap::new();
-    let fired = |timer: &&super::findings::TimerFound| timer.fate == Fate::Fired;
+    let fired = |timer: &&super::findings::TimerFound| timer.outcome == TimerOutcome::Fired;
     for timer in old.timers.iter().filter(fired) {
         all.entry((&timer.who, &timer.name)).or_default().0.push(timer.at);
     }

@@ -67,7 +67,7 @@ pub(super) struct Process {
 
 /// What became of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fate {
+pub(super) enum TimerOutcome {
     Fired,
     /// It fired when its instance had replaced or cancelled it at the same time.
     Superseded,
@@ -77,7 +77,7 @@ pub(super) enum Fate {
     Open,
 }
 
-impl Fate {
+impl TimerOutcome {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Fired => "fired",
@@ -94,7 +94,7 @@ pub(super) struct TimerFound {
     pub name: String,
     /// When it fired, or is due.
     pub at: Timestamp,
-    pub fate: Fate,
+    pub outcome: TimerOutcome,
 }
 
 /// An event or message that could not be handled or delivered.
@@ -240,22 +240,22 @@ fn timers(tables: &Tables) -> Vec<TimerFound> {
         let is_timer = event.event_type == reserved::TIMER_FIRED;
         let name = event.subject.clone().filter(|_| is_timer)?;
         let position = entry.position;
-        let fate = if tables.decisions.contains_key(&(position, plugin.clone(), key.clone())) {
-            Fate::Fired
+        let outcome = if tables.decisions.contains_key(&(position, plugin.clone(), key.clone())) {
+            TimerOutcome::Fired
         } else if tables.parked.contains_key(&(plugin.clone(), key.clone(), position))
             || dead.contains(&(position, &plugin))
         {
-            Fate::Waits
+            TimerOutcome::Waits
         } else {
-            Fate::Superseded
+            TimerOutcome::Superseded
         };
-        Some(TimerFound { who: Who { plugin, key }, name, at: entry.received_at, fate })
+        Some(TimerFound { who: Who { plugin, key }, name, at: entry.received_at, outcome })
     });
     let open = tables.timers.values().map(|row| {
         let timer = &row.timer;
         let who = Who { plugin: timer.plugin.clone(), key: timer.instance.clone() };
         let name = timer.name.as_str().to_owned();
-        TimerFound { who, name, at: timer.due, fate: Fate::Open }
+        TimerFound { who, name, at: timer.due, outcome: TimerOutcome::Open }
     });
     let mut all: Vec<TimerFound> = fired.chain(open).collect();
     all.sort_by_key(|timer| timer.at);

@@ -69,7 +69,7 @@ fn totals(findings: &Findings) -> Vec<Totals<'_>> {
     for timer in &findings.timers {
         if let Some(totals) = all.get_mut(&timer.who.plugin) {
             let of_name = totals.timers.entry(&timer.name).or_default();
-            *of_name.entry(timer.fate.as_str()).or_default() += 1;
+            *of_name.entry(timer.outcome.as_str()).or_default() += 1;
         }
     }
     for process in &findings.processes {
@@ -152,7 +152,7 @@ fn plugin_json(totals: &Totals) -> Json {
     json.insert("held", (*held).into());
     json.insert("parked", (*parked).into());
     json.insert("messages", counts(&totals.messages));
-    let timers = totals.timers.iter().map(|(name, fates)| (*name, counts(fates)));
+    let timers = totals.timers.iter().map(|(name, outcomes)| (*name, counts(outcomes)));
     json.insert("timers", Json::object(timers));
     if manifest.role.has_instances() {
         let ends = totals.ends.iter().map(|(end, count)| (end.as_str(), Json::from(*count)));
@@ -227,9 +227,9 @@ fn plugin_lines(totals: &Totals, lines: &mut Vec<String>) {
     let mut sent = totals.messages.iter().map(|(name, count)| (format!("`{name}`"), *count));
     let sent = list(&mut sent);
     lines.push(format!("  sent: {}", if sent.is_empty() { "nothing" } else { &sent }));
-    for (name, fates) in &totals.timers {
-        let mut fates = fates.iter().map(|(fate, count)| ((*fate).to_owned(), *count));
-        lines.push(format!("  timer `{name}`: {}", list(&mut fates)));
+    for (name, outcomes) in &totals.timers {
+        let mut outcomes = outcomes.iter().map(|(outcome, count)| ((*outcome).to_owned(), *count));
+        lines.push(format!("  timer `{name}`: {}", list(&mut outcomes)));
     }
     let mut reasons = ignored(counters).into_iter().map(|(why, count)| (why.to_owned(), count));
     let reasons = list(&mut reasons);

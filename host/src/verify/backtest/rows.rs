@@ -3,7 +3,7 @@
 
 use sagabox_engine::model::{JSON, MessageKind, Outgoing};
 
-use super::findings::{DeadLetterFound, Fate, Findings, Process, Sent, TimerFound};
+use super::findings::{DeadLetterFound, Findings, Process, Sent, TimerFound, TimerOutcome};
 use crate::decisions::json::{Json, Object};
 use crate::decisions::shown;
 use crate::verify::simulation::Who;
@@ -14,7 +14,7 @@ pub(super) const KIND: &str = "kind";
 /// Messages, timers and dead letters in the order of their time; then the instances.
 pub fn rows(findings: &Findings) -> impl Iterator<Item = Json> {
     let messages = findings.sent.iter().map(|sent| (sent.at, Row::Sent(sent)));
-    let timers = findings.timers.iter().filter(|timer| timer.fate != Fate::Open);
+    let timers = findings.timers.iter().filter(|timer| timer.outcome != TimerOutcome::Open);
     let timers = timers.map(|timer| (timer.at, Row::Timer(timer)));
     let dead_letters = findings
         .dead_letters
@@ -23,7 +23,7 @@ pub fn rows(findings: &Findings) -> impl Iterator<Item = Json> {
     let mut timed: Vec<_> = messages.chain(timers).chain(dead_letters).collect();
     // A stable sort.
     timed.sort_by_key(|(at, _)| *at);
-    let open = findings.timers.iter().filter(|timer| timer.fate == Fate::Open);
+    let open = findings.timers.iter().filter(|timer| timer.outcome == TimerOutcome::Open);
     let timed = timed.into_iter().map(|(_, row)| match row {
         Row::Sent(sent) => message(sent),
         Row::Timer(found) => timer(found),
@@ -78,10 +78,10 @@ pub(super) fn content(sent: &Sent) -> Json {
 }
 
 fn timer(found: &TimerFound) -> Json {
-    let at = if found.fate == Fate::Open { "due" } else { "at" };
+    let at = if found.outcome == TimerOutcome::Open { "due" } else { "at" };
     let mut row = object("timer", Some((at, found.at.to_rfc3339())), &found.who);
     row.insert("name", found.name.as_str().into());
-    row.insert("result", found.fate.as_str().into());
+    row.insert("result", found.outcome.as_str().into());
     row.into()
 }
 

@@ -22,7 +22,7 @@ use crate::model::{
     Lease, LeaseFilter, LeaseId, LeaseReport, LeaseRequest, Leased, LeasedMessage, Message,
     MessageId, QueueError, QueueStatus, Selection, Sequence, Timestamp,
 };
-use crate::pure::fates::{Fate, Fates};
+use crate::pure::lease_outcomes::{LeaseOutcome, LeaseOutcomes};
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::{RetryPolicy, mix};
 use crate::stages::sinks::lanes::parcel::{Lane, Parcel};
@@ -93,7 +93,7 @@ struct State {
     queue: Queue,
     leases: Leases,
     waiting: VecDeque<Waiting>,
-    fates: Fates,
+    outcomes: LeaseOutcomes,
 }
 
 struct Waiting {
@@ -112,7 +112,7 @@ impl Queue {
             queue: self,
             leases: Leases::default(),
             waiting: VecDeque::new(),
-            fates: Fates::default(),
+            outcomes: LeaseOutcomes::default(),
         };
         loop {
             state.follow_controls();
@@ -160,7 +160,7 @@ impl State {
         self.queue.lanes.on_time(now);
         while let Some((id, lease)) = self.leases.pop_expired(now) {
             let (ids, mut expired): (Vec<_>, Vec<_>) = lease.messages.into_iter().unzip();
-            self.fates.note(id, ids, Fate::Expired);
+            self.outcomes.note(id, ids, LeaseOutcome::Expired);
             self.end_leases(expired.iter().map(|(lane, _)| lane));
             expired.sort_by_key(|(_, sequence)| *sequence);
             self.report(id, &expired, lease.since, Some("its lease expired"));
@@ -207,7 +207,7 @@ impl State {
             }
             QueueRequest::GiveBack { lease, messages, delay, reason, reply } => {
                 let since = self.since(lease);
-                let taken = self.take_from(lease, &messages, Fate::GivenBack);
+                let taken = self.take_from(lease, &messages, LeaseOutcome::GivenBack);
                 let _ = reply.send(taken.map(|(taken, report)| {
                     self.report(lease, &taken, since, Some(&reason));
                     for (lane, sequence) in taken {
@@ -369,7 +369,7 @@ impl State {
         messages: &Selection,
     ) -> Result<LeaseReport, QueueError> {
         let since = self.since(id);
-        let (taken, report) = self.take_from(id, messages, Fate::Acknowledged)?;
+        let (taken, report) = self.take_from(id, messages, LeaseOutcome::Acknowledged)?;
         self.report(id, &taken, since, None);
         for (lane, sequence) in taken {
             self.queue.lanes.delivered(&lane, sequence);
@@ -406,22 +406,22 @@ impl State {
         &mut self,
         id: LeaseId,
         messages: &Selection,
-        fate: Fate,
+        outcome: LeaseOutcome,
     ) -> Result<(Vec<(Lane, u64)>, LeaseReport), QueueError> {
         let Some(lease) = self.leases.touch(id, (self.queue.clock)()) else {
-            return Ok((Vec::new(), self.asked_again(id, messages, fate)?));
+            return Ok((Vec::new(), self.asked_again(id, messages, outcome)?));
         };
         let mut report = LeaseReport::default();
         let (ids, mut taken): (Vec<_>, Vec<_>) = match messages {
             Selection::All => std::mem::take(&mut lease.messages).into_iter().unzip(),
             Selection::Ids(ids) => {
                 let mut left = Vec::new();
-                let before = self.fates.of(id);
+                let before = self.outcomes.of(id);
                 for message in ids {
                     match lease.messages.remove_entry(message) {
                         Some(entry) => left.push(entry),
                         None => match before.and_then(|before| before.get(message)) {
-                            Some(earlier) => report.add_earlier(message, *earlier == fate),
+                            Some(earlier) => report.add_earlier(message, *earlier == outcome),
                             None => report.unknown.push(message.clone()),
                         },
                     }
@@ -433,7 +433,7 @@ impl State {
         report.done = taken.len();
         let took = lease.since.elapsed();
         taken.iter().for_each(|_| self.queue.measures.delivery.observe(took));
-        self.fates.note(id, ids, fate);
+        self.outcomes.note(id, ids, outcome);
         if lease.messages.is_empty() {
             self.leases.remove(id);
         }
@@ -446,20 +446,20 @@ impl State {
         &self,
         id: LeaseId,
         messages: &Selection,
-        fate: Fate,
+        outcome: LeaseOutcome,
     ) -> Result<LeaseReport, QueueError> {
-        let ended = self.fates.of(id).ok_or(QueueError::NoSuchLease(id.0))?;
+        let ended = self.outcomes.of(id).ok_or(QueueError::NoSuchLease(id.0))?;
         let mut report = LeaseReport::default();
         match messages {
             Selection::All => {
                 for (message, earlier) in ended {
-                    report.add_earlier(message, *earlier == fate);
+                    report.add_earlier(message, *earlier == outcome);
                 }
             }
             Selection::Ids(ids) => {
                 for message in ids {
                     match ended.get(message) {
-                        Some(earlier) => report.add_earlier(message, *earlier == fate),
+                        Some(earlier) => report.add_earlier(message, *earlier == outcome),
                         None => report.unknown.push(message.clone()),
                     }
                 }
@@ -472,13 +472,13 @@ impl State {
     }
 
     fn ended(&self, id: LeaseId) -> QueueError {
-        let Some(ended) = self.fates.of(id) else { return QueueError::NoSuchLease(id.0) };
-        let count = |fate| ended.values().filter(|own| **own == fate).count();
+        let Some(ended) = self.outcomes.of(id) else { return QueueError::NoSuchLease(id.0) };
+        let count = |outcome| ended.values().filter(|own| **own == outcome).count();
         QueueError::Ended {
             lease: id.0,
-            acknowledged: count(Fate::Acknowledged),
-            given_back: count(Fate::GivenBack),
-            expired: count(Fate::Expired),
+            acknowledged: count(LeaseOutcome::Acknowledged),
+            given_back: count(LeaseOutcome::GivenBack),
+            expired: count(LeaseOutcome::Expired),
         }
     }
 

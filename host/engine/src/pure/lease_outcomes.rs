@@ -13,34 +13,36 @@ use crate::pure::hash::HashMap;
 /// MiB.
 const MESSAGES_MAX: usize = 16_384;
 
+/// How a message left its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum LeaseOutcome {
     Acknowledged,
     GivenBack,
     Expired,
 }
 
+/// The messages that have left recent leases, by lease.
 #[derive(Default)]
-pub(crate) struct Fates {
-    leases: HashMap<LeaseId, HashMap<MessageId, Fate>>,
+pub(crate) struct LeaseOutcomes {
+    leases: HashMap<LeaseId, HashMap<MessageId, LeaseOutcome>>,
     /// The leases in the order in which a first message left them, oldest first.
     order: VecDeque<LeaseId>,
     messages: usize,
 }
 
-impl Fates {
+impl LeaseOutcomes {
     pub(crate) fn note(
         &mut self,
         lease: LeaseId,
         messages: impl IntoIterator<Item = MessageId>,
-        fate: Fate,
+        outcome: LeaseOutcome,
     ) {
         let of_lease = self.leases.entry(lease).or_insert_with(|| {
             self.order.push_back(lease);
             HashMap::default()
         });
         let before = of_lease.len();
-        of_lease.extend(messages.into_iter().map(|message| (message, fate)));
+        of_lease.extend(messages.into_iter().map(|message| (message, outcome)));
         self.messages += of_lease.len() - before;
         // The newest lease stays, however large it is.
         while self.messages > MESSAGES_MAX
@@ -54,7 +56,7 @@ impl Fates {
     /// What became of the messages that have left a lease. None if the lease is not known, or no
     /// longer.
     #[must_use]
-    pub(crate) fn of(&self, lease: LeaseId) -> Option<&HashMap<MessageId, Fate>> {
+    pub(crate) fn of(&self, lease: LeaseId) -> Option<&HashMap<MessageId, LeaseOutcome>> {
         self.leases.get(&lease)
     }
 }
@@ -69,17 +71,20 @@ mod tests {
 
     #[test]
     fn the_newest_leases_are_remembered_and_memory_is_bounded() {
-        let mut fates = Fates::default();
+        let mut outcomes = LeaseOutcomes::default();
         for lease in 0..100 {
-            fates.note(LeaseId(lease), ids(0..1000), Fate::Expired);
-            fates.note(LeaseId(lease), ids(0..1), Fate::Acknowledged);
-            assert!(fates.messages <= MESSAGES_MAX);
+            outcomes.note(LeaseId(lease), ids(0..1000), LeaseOutcome::Expired);
+            outcomes.note(LeaseId(lease), ids(0..1), LeaseOutcome::Acknowledged);
+            assert!(outcomes.messages <= MESSAGES_MAX);
         }
-        assert!(fates.of(LeaseId(83)).is_none());
-        let newest = fates.of(LeaseId(99)).unwrap();
-        assert_eq!((newest.len(), newest[&MessageId::from("0")]), (1000, Fate::Acknowledged));
-        fates.note(LeaseId(100), ids(0..2 * MESSAGES_MAX), Fate::GivenBack);
-        assert_eq!(fates.of(LeaseId(100)).unwrap().len(), 2 * MESSAGES_MAX);
-        assert_eq!(fates.leases.len(), 1);
+        assert!(outcomes.of(LeaseId(83)).is_none());
+        let newest = outcomes.of(LeaseId(99)).unwrap();
+        assert_eq!(
+            (newest.len(), newest[&MessageId::from("0")]),
+            (1000, LeaseOutcome::Acknowledged)
+        );
+        outcomes.note(LeaseId(100), ids(0..2 * MESSAGES_MAX), LeaseOutcome::GivenBack);
+        assert_eq!(outcomes.of(LeaseId(100)).unwrap().len(), 2 * MESSAGES_MAX);
+        assert_eq!(outcomes.leases.len(), 1);
     }
 }
