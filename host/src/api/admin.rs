@@ -443,3 +443,8 @@ fn there_are(names: &BTreeSet<String>) -> String {
 pub(crate) fn unreadable(error: impl Display) -> Problem {
     Problem::internal(format!("read the store: {error:#}"))
 }
+
+/// What was asked for is not in the store: its disk may be full, and the caller can repeat the request.
+pub(super) fn unwritten(error: impl Display) -> Problem {
+    Problem::unavailable(format!("write to the store: {error:#}"))
+}

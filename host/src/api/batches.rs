@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::admin::{plugin_exists, unreadable};
+use super::admin::{plugin_exists, unreadable, unwritten};
 use super::caller::Caller;
 use super::dead_letters::{by_whom, given_reason};
 use super::extract::{Arguments, Filter, Segments};
@@ -483,7 +483,7 @@ impl From<BatchError> for Problem {
         match error {
             BatchError::NotFound(_) => Self::not_found(detail),
             BatchError::Status { .. } => Self::conflict(detail),
-            BatchError::Store(error) => unreadable(error),
+            BatchError::Store(error) => unwritten(error),
         }
     }
 }

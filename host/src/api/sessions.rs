@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::admin::unreadable;
+use super::admin::unwritten;
 use super::extract::{Arguments, Filter, Segments};
 use super::live::Live;
 use super::paging::Paging;
@@ -75,7 +75,7 @@ pub(crate) async fn end(
     let open = site.access.list_sessions().into_iter();
     let mut found = open.filter(|(session, _)| session.id == number);
     let (session, holder) = found.next().ok_or_else(unknown)?;
-    if !site.access.end_session(number).await.map_err(unreadable)? {
+    if !site.access.end_session(number).await.map_err(unwritten)? {
         return Err(unknown());
     }
     Ok(Json(view(session, &holder)))

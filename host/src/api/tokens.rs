@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::admin::unreadable;
+use super::admin::unwritten;
 use super::caller::{Caller, LOCAL};
 use super::dead_letters::short;
 use super::extract::{Arguments, Filter, Segments};
@@ -136,7 +136,7 @@ pub(crate) async fn create(
         return Err(Problem::conflict(detail));
     }
     let secret = Secret::generate().map_err(|error| Problem::internal(error.to_string()))?;
-    let token = site.access.add(&secret, token).await.map_err(unreadable)?;
+    let token = site.access.add(&secret, token).await.map_err(unwritten)?;
     let details = view(token, now);
     Ok(Json(CreatedToken { token: secret.expose().to_owned(), details }))
 }
@@ -156,7 +156,7 @@ pub(crate) async fn revoke(
         let detail = "it is the last valid token of an administrator; create another one first";
         return Err(Problem::conflict(detail));
     }
-    if !site.access.revoke(id).await.map_err(unreadable)? {
+    if !site.access.revoke(id).await.map_err(unwritten)? {
         return Err(Problem::conflict(format!("token {id} is revoked already")));
     }
     let token = site.access.list().into_iter().find(|token| token.id == id);

@@ -7,7 +7,7 @@ use sagabox_engine::model::InstanceStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::admin::{plugin_exists, unreadable};
+use super::admin::{plugin_exists, unreadable, unwritten};
 use super::caller::Caller;
 use super::dead_letters::short;
 use super::extract::{Arguments, Filter, Segments};
@@ -126,7 +126,7 @@ pub(crate) async fn save(
         saved_by: caller.name().to_owned(),
         saved_at: site.now(),
     };
-    let saved = site.views.save_view(&view, VIEWS_MAX).await.map_err(unreadable)?;
+    let saved = site.views.save_view(&view, VIEWS_MAX).await.map_err(unwritten)?;
     let Some(id) = saved else {
         let detail = format!("{VIEWS_MAX} views are saved, which is the maximum; delete some");
         return Err(Problem::conflict(detail));
@@ -153,7 +153,7 @@ pub(crate) async fn delete(
         );
         return Err(Problem::forbidden(detail));
     }
-    match site.views.delete_view(number).await.map_err(unreadable)? {
+    match site.views.delete_view(number).await.map_err(unwritten)? {
         true => Ok(Json(DeletedView { id: number })),
         false => Err(missing()),
     }
