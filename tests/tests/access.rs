@@ -123,8 +123,11 @@ async fn the_first_start_keeps_an_administrators_token_and_the_command_line_find
 async fn a_terminal_shows_the_administrators_token_at_the_first_start_alone() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     std::fs::create_dir(folder.path().join("plugins")).expect("a folder for plugins");
-    let command =
-        format!("{} run plugins --listen 127.0.0.1:0", sagabox_tests::paths::binary().display());
+    // A host inherits that `nohup` ignores hangups, if the tests were started with it.
+    let command = format!(
+        "env --default-signal=HUP {} run plugins --listen 127.0.0.1:0",
+        sagabox_tests::paths::binary().display()
+    );
     for tokens in [1, 0] {
         // Gives the command a terminal.
         let mut terminal = tokio::process::Command::new("script")

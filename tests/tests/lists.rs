@@ -219,7 +219,7 @@ async fn a_list_and_what_is_done_with_it_take_the_same_filters() {
         assert_eq!(response.send().await.expect("an answer").status(), 422, "{verb}");
     }
     let dry = run(&["redrive", "1", "99999", "--dry-run"]).with(1);
-    let _ = dry.saying("would redrive: 1 dead letters").saying("the first, 99999");
+    let _ = dry.saying("would redrive: 1 dead letter\n").saying("the first, 99999");
     let _ = run(&["redrive", "--status", "redriven"]).with(2).saying("only open dead letters");
     let shown = run(&["dead-letter", "1"]).with(0).saying("status: open");
     // Which event failed first depends on the threads that call the plugin.
