@@ -319,6 +319,26 @@ fn every_command_in_the_documents_is_one_that_runs() {
     assert!(checked > 50, "the documents have more commands than {checked}");
 }
 
+/// A test is named by its file and its function: `folder/file.rs::function`.
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let mut checked = 0;
+    let mut faults = Vec::new();
+    for (name, page) in documents() {
+        let named = page.codes.iter().filter_map(|code| code.split_once(".rs::"));
+        for (file, function) in named {
+            checked += 1;
+            let path = paths::repository().join(format!("{file}.rs"));
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if !text.contains(&format!("fn {function}(")) {
+                faults.push(format!("{name}: {file}.rs has no `{function}`"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(checked > 100, "the documents name more tests than {checked}");
+}
+
 /// The table for contributors has all of them.
 #[test]
 fn every_command_of_dev_is_in_the_contributors_table() {
