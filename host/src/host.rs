@@ -254,6 +254,8 @@ fn spawn_upkeep(site: &Arc<Site>, stop: &CancellationToken) {
     });
     let (sampled, sampling) = (Arc::clone(site), stop.clone());
     tokio::spawn(async move { sampling.run_until_cancelled(api::samples::take(&sampled)).await });
+    let (of_callers, looking) = (Arc::clone(site), stop.clone());
+    tokio::spawn(async move { looking.run_until_cancelled(of_callers.access.look_again()).await });
 }
 
 /// How an exporter gets the current metrics.

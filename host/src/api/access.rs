@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, header};
 use sagabox_engine::model::Timestamp;
 use sagabox_engine::seams::store::ReadError;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::authorize::{Peer, action};
@@ -100,6 +100,8 @@ pub struct Access {
     /// Set if people can sign in by an identity provider.
     provider: RwLock<Option<Arc<Provider>>>,
     refusals: mpsc::Sender<AuditEntry>,
+    /// Notifies what waits for long: its caller may have lost the permission.
+    looks: Notify,
 }
 
 impl Access {
@@ -133,6 +135,7 @@ impl Access {
             opened_at: now,
             provider,
             refusals,
+            looks: Notify::new(),
         }))
     }
 
@@ -265,6 +268,22 @@ impl Access {
                 "the request has no token; send `Authorization: Bearer sbx_…`",
             )),
         }
+    }
+
+    /// Lets all that waits look at its caller again, each second. One timer for all of them, because
+    /// starting a timer for each request that waits would cost more than the rest of the request.
+    pub(crate) async fn look_again(&self) {
+        const LOOK: Duration = Duration::from_secs(1);
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            self.looks.notify_waiters();
+        }
+    }
+
+    /// Resolves when it is time to ask [`Access::admits`] again.
+    pub(super) async fn next_look(&self) {
+        self.looks.notified().await;
     }
 
     /// Whether a caller may still ask who was identified before.

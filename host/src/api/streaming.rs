@@ -3,7 +3,6 @@
 //! within moments.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header;
@@ -15,9 +14,6 @@ use super::access::Access;
 use super::caller::Caller;
 use super::problem::Problem;
 
-/// Between two looks at the caller while nothing comes.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// The response, which ends with the caller's permission if it is a stream.
 pub(super) fn while_admitted(response: Response, access: Arc<Access>, caller: Caller) -> Response {
     let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -26,14 +22,13 @@ pub(super) fn while_admitted(response: Response, access: Arc<Access>, caller: Ca
         return response;
     }
     response.map(|body| {
-        let looks = tokio::time::interval(LOOK);
-        let state = (body.into_data_stream(), looks, access, caller);
+        let state = (body.into_data_stream(), access, caller);
         Body::from_stream(stream::unfold(state, |mut state| async move {
-            let (data, looks, access, caller) = &mut state;
+            let (data, access, caller) = &mut state;
             loop {
                 let next = tokio::select! {
                     biased;
-                    _ = looks.tick() => None,
+                    () = access.next_look() => None,
                     next = data.next() => Some(next?),
                 };
                 if !access.admits(caller) {
@@ -56,13 +51,12 @@ pub(super) async fn admitted<T>(
     caller: &Caller,
     waiting: impl Future<Output = T>,
 ) -> Result<T, Problem> {
-    let mut looks = tokio::time::interval(LOOK);
     let mut waiting = std::pin::pin!(waiting);
     loop {
         tokio::select! {
             biased;
             answer = &mut waiting => return Ok(answer),
-            _ = looks.tick() => {}
+            () = access.next_look() => {}
         }
         if !access.admits(caller) {
             let detail = "the token was revoked or has expired while the request waited";
@@ -75,6 +69,7 @@ pub(super) async fn admitted<T>(
 mod tests {
     use std::collections::BTreeSet;
     use std::net::IpAddr;
+    use std::time::Duration;
 
     use axum::response::IntoResponse as _;
     use sagabox_engine::model::Timestamp;
@@ -146,6 +141,8 @@ mod tests {
         access.revoke(1).await.unwrap();
         access.end_session(id).await.unwrap();
         tokio::time::pause();
+        let looking = Arc::clone(&access);
+        tokio::spawn(async move { looking.look_again().await });
         assert!(streams[0].next().await.is_none(), "its token is revoked");
         assert!(streams[2].next().await.is_none(), "its session has ended");
         let open = tokio::time::timeout(Duration::from_secs(60), streams[1].next());
