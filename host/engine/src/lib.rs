@@ -7,6 +7,8 @@
 mod changes;
 pub mod engine;
 pub mod model;
+#[cfg(test)]
+mod properties;
 pub mod pure;
 pub mod seams;
 #[cfg(any(test, feature = "simulation"))]

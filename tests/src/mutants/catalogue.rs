@@ -18,7 +18,7 @@ pub const MUTATIONS: &[Mutation] = &[
                 let accepted = gathered.batch.appends[appends].iter();
                 let accepted = accepted.map(|append| Receipt::Accepted(append.position));
                 let reply = std::mem::replace(&mut offer.reply, oneshot::channel().0);
-                let _ = reply.send(Ok(accepted.collect()));
+                let _ = reply.send(Ok((accepted.collect(), offer.events.clone())));
             }
         }",
         }],
@@ -221,6 +221,14 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "stages/dispatch/instance_cache.rs",
             find: "keys.for_each(|key| self.stored_keys.insert(key));",
             replace: "keys.take(1).for_each(|key| self.stored_keys.insert(key));",
+        }],
+    },
+    Mutation {
+        name: "the mark of a removal goes with that of the one before",
+        edits: &[Edit {
+            file: "stages/dispatch/instance_cache.rs",
+            find: "cached.instance.is_none() && cached.commit <= durable;",
+            replace: "cached.instance.is_none();",
         }],
     },
     Mutation {

@@ -349,6 +349,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::many_cases())]
+
         /// In whatever order timers are set, read and fired: those that fire are those that are
         /// set, each once, and in the end no due timer is left.
         #[test]

@@ -178,6 +178,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::many_cases())]
+
         /// A model that counts by itself, for any order of messages, ends, waits and changes.
         #[test]
         fn no_limit_is_exceeded_and_none_holds_up_what_it_admits(steps in steps()) {

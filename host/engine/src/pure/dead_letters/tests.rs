@@ -442,6 +442,8 @@ impl Key {
 }
 
 proptest! {
+    #![proptest_config(crate::properties::many_cases())]
+
     /// Each item is handled once and in order, or is discarded, skipped or compensated, and is
     /// counted so; and in the end no row, wait or unresolved dead letter is left.
     #[test]

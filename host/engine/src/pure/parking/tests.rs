@@ -399,6 +399,8 @@ impl Model {
 }
 
 proptest! {
+    #![proptest_config(crate::properties::many_cases())]
+
     /// Dead letters that are skipped aside, all that came is decided once, and in order.
     #[test]
     fn a_key_goes_on_in_order_whatever_happens(

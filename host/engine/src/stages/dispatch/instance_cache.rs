@@ -264,8 +264,11 @@ impl InstanceCache {
     /// Forgets the marks of instances that the store has removed. No load may be in progress.
     pub(super) fn forget_removed(&mut self, durable: u64) {
         while let Some((_, key)) = self.removed.pop_front_if(|(commit, _)| *commit <= durable) {
-            let is_mark = |cached: &CachedInstance| cached.instance.is_none();
-            if self.instances.get(&key).is_some_and(is_mark)
+            // A key may have been removed, used again and removed again: the mark that is there is
+            // that of the last removal.
+            let is_durable_mark =
+                |cached: &CachedInstance| cached.instance.is_none() && cached.commit <= durable;
+            if self.instances.get(&key).is_some_and(is_durable_mark)
                 && let Some(mark) = self.instances.remove(&key)
             {
                 self.bytes -= mark.bytes;

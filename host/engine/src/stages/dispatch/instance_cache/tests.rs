@@ -76,6 +76,22 @@ fn nothing_is_kept_of_what_is_removed() {
 }
 
 #[test]
+fn the_mark_of_the_last_removal_outlasts_that_of_the_one_before() {
+    let key = Key::from("a");
+    let mut instance_cache = InstanceCache::new(0, false);
+    instance_cache.write(over("a", 1), 1);
+    assert!(instance_cache.remove_finished(&key, 1, 2));
+    instance_cache.write(over("a", 2), 2);
+    assert!(instance_cache.remove_finished(&key, 2, 3));
+    instance_cache.forget_removed(2);
+    // The store has the second instance until commit 3 removes it.
+    instance_cache.insert_loaded(loaded(over("a", 2), &[]));
+    assert!(instance_cache.reached_by(&key).is_empty());
+    instance_cache.forget_removed(3);
+    assert_eq!(instance_cache.instances.len(), 0);
+}
+
+#[test]
 fn those_in_use_or_not_yet_stored_stay() {
     let mut instance_cache = InstanceCache::new(0, true);
     for (key, commit) in [("used", 1), ("ahead", 3), ("idle", 2)] {
@@ -311,6 +327,8 @@ impl Compared {
 }
 
 proptest! {
+    #![proptest_config(crate::properties::many_cases())]
+
     #[test]
     fn a_known_key_reaches_whom_it_would_if_all_were_here(
         at_start in proptest::collection::btree_map(
