@@ -10,9 +10,14 @@ use sagabox_tests::paths;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(survivors) => {
-            eprintln!("mutants: {survivors} survived: the tests do not see what they break");
+        Ok(Failures { survived: 0, misfits: 0 }) => ExitCode::SUCCESS,
+        Ok(Failures { survived, misfits }) => {
+            if survived > 0 {
+                eprintln!("mutants: {survived} survived: the tests do not see what they break");
+            }
+            if misfits > 0 {
+                eprintln!("mutants: {misfits} could not be planted: adapt them to the code");
+            }
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -22,7 +27,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<usize> {
+/// How many mutations no test caught, and how many no longer fit the code.
+#[derive(Default)]
+struct Failures {
+    survived: usize,
+    misfits: usize,
+}
+
+fn run() -> Result<Failures> {
     let names: Vec<String> = std::env::args().skip(1).collect();
     let is_meant = |mutation: &&Mutation| {
         names.is_empty() || names.iter().any(|name| mutation.name.contains(name.as_str()))
@@ -33,19 +45,23 @@ fn run() -> Result<usize> {
     let lab = Lab::open(&folder)?;
     lab.check_healthy()?;
     println!("| mutation | caught by | which said | seconds |\n|---|---|---|---:|");
-    let mut survivors = 0;
+    let mut failures = Failures::default();
     for mutation in mutations {
         let start = Instant::now();
-        let outcome = lab.examine(mutation).map_err(|error| error.context(mutation.name))?;
-        let (by, reason) = match outcome {
-            MutantOutcome::Caught { tests, reason } => (tests.join(", "), reason),
-            MutantOutcome::Survived => {
-                survivors += 1;
+        let (by, reason) = match lab.examine(mutation) {
+            Ok(MutantOutcome::Caught { tests, reason }) => (tests.join(", "), reason),
+            Ok(MutantOutcome::Survived) => {
+                failures.survived += 1;
                 ("**no test**".to_owned(), String::new())
+            }
+            Err(error) => {
+                failures.misfits += 1;
+                eprintln!("mutants: {}: {error:#}", mutation.name);
+                ("**not planted**".to_owned(), "see the error above".to_owned())
             }
         };
         let seconds = start.elapsed().as_secs_f64();
         println!("| {} | {by} | {} | {seconds:.0} |", mutation.name, reason.replace('|', "\\|"));
     }
-    Ok(survivors)
+    Ok(failures)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,9 +12,20 @@ use crate::paths;
 
 /// The engine's tests take some seconds; a mistake may also make one of them endless.
 const TESTS_MAX: Duration = Duration::from_mins(5);
-const PAUSE: Duration = Duration::from_millis(50);
-/// Most mistakes are caught by the first seeds of each simulator. Only a mistake that these do not
-/// see is worth the time of all.
+/// For the tests that still run when the first has failed: the mistake is caught then, and those
+/// that see it too are worth some time, but not that of an endless one.
+const TESTS_MAX_ONCE_CAUGHT: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(200);
+/// How the engine is tested.
+#[derive(Clone, Copy)]
+enum Look {
+    /// Compiled without optimisation, with the first seeds of each simulator: these catch most
+    /// mistakes, and a change is compiled in a fraction of the time.
+    First,
+    /// As `Cargo.toml` has it, with all seeds: for what the first look does not see.
+    Whole,
+}
+
 const FIRST_SEEDS: u64 = 200;
 /// How much is shown of why a test failed.
 const REASON_CHARS: usize = 150;
@@ -54,9 +65,8 @@ impl Lab {
     /// # Errors
     /// If they do not, or cannot be built.
     pub fn check_healthy(&self) -> Result<()> {
-        let tests = self.build()?;
-        for seeds in [Some(FIRST_SEEDS), None] {
-            if let MutantOutcome::Caught { tests, reason } = self.test(&tests, seeds)? {
+        for look in [Look::First, Look::Whole] {
+            if let MutantOutcome::Caught { tests, reason } = self.test(look)? {
                 bail!("without any mutation, {} fail: {reason}", tests.join(", "));
             }
         }
@@ -85,19 +95,22 @@ impl Lab {
         for (path, text) in &texts {
             write(path, text)?;
         }
-        let outcome =
-            self.build().and_then(|tests| match self.test(&tests, Some(FIRST_SEEDS))? {
-                MutantOutcome::Survived => self.test(&tests, None),
-                caught @ MutantOutcome::Caught { .. } => Ok(caught),
-            });
+        let outcome = self.test(Look::First).and_then(|first| match first {
+            MutantOutcome::Survived => self.test(Look::Whole),
+            caught @ MutantOutcome::Caught { .. } => Ok(caught),
+        });
         for (path, text) in originals {
             write(path, &text)?;
         }
         outcome
     }
 
-    /// Runs the tests; without a number of seeds, each simulator with its own.
-    fn test(&self, tests: &Path, seeds: Option<u64>) -> Result<MutantOutcome> {
+    fn test(&self, look: Look) -> Result<MutantOutcome> {
+        let tests = self.build(look)?;
+        let seeds = match look {
+            Look::First => Some(FIRST_SEEDS),
+            Look::Whole => None,
+        };
         let output_path = self.folder.join("output.txt");
         let output = std::fs::File::create(&output_path)?;
         let mut running = Command::new(tests)
@@ -108,41 +121,34 @@ impl Lab {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = running.try_wait()? {
-                break status;
+        let status = wait(&mut running, &output_path)?;
+        let output = read(&output_path)?;
+        Ok(match (status, caught(&output)) {
+            (Some(status), _) if status.success() => {
+                ensure!(output.contains("test result: ok"), "the tests did not run: {output}");
+                MutantOutcome::Survived
             }
-            if start.elapsed() > TESTS_MAX {
-                running.kill()?;
-                running.wait()?;
-                let reason = format!("the tests did not end within {TESTS_MAX:?}");
-                return Ok(MutantOutcome::Caught {
-                    tests: vec!["the time limit".to_owned()],
-                    reason,
-                });
-            }
-            std::thread::sleep(PAUSE);
-        };
-        let output = String::from_utf8_lossy(&std::fs::read(output_path)?).into_owned();
-        if status.success() {
-            ensure!(output.contains("test result: ok"), "the tests did not run: {output}");
-            return Ok(MutantOutcome::Survived);
-        }
-        Ok(caught(&output))
+            (None, MutantOutcome::Caught { tests, .. }) => unfinished(tests),
+            (_, caught) => caught,
+        })
     }
 
     /// The path of the built tests.
-    fn build(&self) -> Result<PathBuf> {
+    fn build(&self, look: Look) -> Result<PathBuf> {
+        let options: &[&str] = match look {
+            Look::First => &["--config", "profile.dev.package.sagabox-engine.opt-level=0"],
+            Look::Whole => &[],
+        };
         let Output { status, stdout, stderr } = Command::new(env!("CARGO"))
+            .args(options)
             // Without --locked: the lock file names packages that this workspace lacks.
             .args(["test", "-p", "sagabox-engine", "--lib", "--no-run", "--offline"])
-            .args(["--message-format", "json"])
+            .args(["--message-format", "json-render-diagnostics"])
             .env("CARGO_TARGET_DIR", self.folder.join("target"))
             .env_remove("RUSTFLAGS")
             .current_dir(&self.folder)
             .output()?;
-        ensure!(status.success(), "it does not compile: {}", String::from_utf8_lossy(&stderr));
+        ensure!(status.success(), "it does not compile: {}", errors(&stderr));
         let artifacts = String::from_utf8(stdout)?;
         let built = artifacts.lines().find_map(|line| {
             let artifact: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -150,6 +156,59 @@ impl Lab {
         });
         built.context("cargo built no tests")
     }
+}
+
+/// Waits until the tests end; ends them, and returns nothing, if they take too long.
+fn wait(tests: &mut Child, output_path: &Path) -> Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    let mut caught_at = None;
+    loop {
+        if let Some(status) = tests.try_wait()? {
+            return Ok(Some(status));
+        }
+        if caught_at.is_none() && read(output_path)?.lines().any(|line| failed(line).is_some()) {
+            caught_at = Some(Instant::now());
+        }
+        let is_long_caught =
+            caught_at.is_some_and(|at: Instant| at.elapsed() > TESTS_MAX_ONCE_CAUGHT);
+        if is_long_caught || start.elapsed() > TESTS_MAX {
+            tests.kill()?;
+            tests.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// What caught the mistake, if not all tests ended. A test prints its reason when all have.
+fn unfinished(failed: Vec<String>) -> MutantOutcome {
+    match failed.is_empty() {
+        true => MutantOutcome::Caught {
+            tests: vec!["the time limit".to_owned()],
+            reason: format!("the tests did not end within {TESTS_MAX:?}"),
+        },
+        false => MutantOutcome::Caught {
+            tests: failed,
+            reason: "another test had not ended when this was known".to_owned(),
+        },
+    }
+}
+
+fn read(output_path: &Path) -> Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(output_path)?).into_owned())
+}
+
+/// The name of the test that failed, if the line says that one did.
+fn failed(line: &str) -> Option<String> {
+    Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned())
+}
+
+/// What the compiler printed from its first error on; before it are warnings about packages that
+/// the copy lacks.
+fn errors(printed: &[u8]) -> String {
+    let printed = String::from_utf8_lossy(printed);
+    let from = printed.lines().skip_while(|line| !line.starts_with("error"));
+    from.collect::<Vec<_>>().join("\n")
 }
 
 /// The root manifest with the engine as its only member.
@@ -170,8 +229,6 @@ fn only_the_engine(manifest: &str) -> Result<String> {
 
 /// Which tests failed, and why the first did.
 fn caught(output: &str) -> MutantOutcome {
-    let failed =
-        |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
     let tests = output.lines().filter_map(failed).collect();
     let mut lines = output.lines();
     // The engine's own assertions print too, on the way to a failed seed: the last one said
