@@ -32,7 +32,7 @@ fn module(role: usize, described: usize, answer: Option<&[u8]>) -> Vec<u8> {
     let answer = answer.map_or(String::new(), |bytes| segment(ANSWER, bytes));
     let migrate = match role_name {
         "process-manager" => format!(
-            "(func (export \"{handler}#migrate\") (param i32 i32 i32) (result i32)
+            "(func (export \"{handler}#migrate\") (param i32 i32 i32 i32) (result i32)
                (call $give (local.get 1) (local.get 2)))
              (func (export \"cabi_post_{handler}#migrate\") (param i32)
                (global.set $top (i32.const 65536)))"
@@ -159,7 +159,7 @@ pub fn shape(role: usize) -> Vec<u8> {
     let handler = format!("sagabox:plugin/{role_name}-handler@0.1.0");
     let migrate = match role_name {
         "process-manager" => format!(
-            "(func (export \"{handler}#migrate\") (param i32 i32 i32) (result i32) unreachable)"
+            "(func (export \"{handler}#migrate\") (param i32 i32 i32 i32) (result i32) unreachable)"
         ),
         _ => String::new(),
     };

@@ -23,6 +23,7 @@ mod documented;
 mod drain;
 mod examples;
 mod fields;
+mod fuzzing;
 mod hot;
 mod identity_provider;
 mod imports;
