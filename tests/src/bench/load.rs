@@ -66,12 +66,15 @@ pub async fn run(target: Target, load: Load) -> Result<Outcome> {
     let settled = Arc::new(Settled::new(messages));
     let mut senders = JoinSet::new();
     let mut working = JoinSet::new();
-    // Connected before the clock starts: services keep their connections.
+    // Services keep their connections: all are open before the clock starts and any sender sends.
+    let mut opened = Vec::with_capacity(connections);
     for _ in 0..connections {
-        let connection = Connection::open(target.address).await?;
-        senders.spawn(send(connection, Arc::clone(&requests), Arc::clone(&next)));
+        opened.push(Connection::open(target.address).await?);
     }
     let start = Instant::now();
+    for connection in opened {
+        senders.spawn(send(connection, Arc::clone(&requests), Arc::clone(&next)));
+    }
     for queue in queues.iter().flat_map(|queue| std::iter::repeat_n(*queue, workers)) {
         working.spawn(work(target, queue, Arc::clone(&settled)));
     }
